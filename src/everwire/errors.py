@@ -1,0 +1,253 @@
+"""Every exception of everwire, in one tree.
+
+::
+
+    EverwireError
+    ├── ConnectionClosed             the connection is over: code, reason, and who said what first
+    │   ├── ConnectionClosedOK       it ended as agreed: 1000 or 1001
+    │   └── ConnectionClosedError    it ended otherwise: a code, or no closing handshake (1006)
+    ├── ProtocolError                a peer broke the protocol (RFC 6455, RFC 7692)
+    │   ├── InvalidPayload           text that is not UTF-8, or data that does not decompress (1007)
+    │   └── MessageTooBig            a message over ``max_size`` (1009)
+    ├── HandshakeError               the opening handshake failed
+    │   ├── InvalidMessage           not HTTP/1.1, or an HTTP head over its limits
+    │   ├── InvalidHeader            a header is missing, malformed or has an unacceptable value
+    │   ├── InvalidOrigin            the request's Origin is not allowed
+    │   ├── NegotiationError         a subprotocol or an extension that was not offered
+    │   ├── InvalidStatus            the server answered with another status than 101
+    │   └── RedirectError            a redirect that cannot be followed
+    ├── InvalidURI                   not a ws, wss, http or https URI
+    ├── ProxyError                   the proxy refused, or its URI is not valid
+    ├── ConcurrencyError             two receivers at once on one connection
+    └── InvalidState                 the call does not fit the state of the object
+
+Timeouts raise the built-in :exc:`TimeoutError`, failures of the network :exc:`OSError`; wrong arguments raise
+:exc:`TypeError` or :exc:`ValueError`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from everwire.websocket.messages import Response
+
+__all__ = [
+    "Close",
+    "ConcurrencyError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "EverwireError",
+    "HandshakeError",
+    "InvalidHeader",
+    "InvalidMessage",
+    "InvalidOrigin",
+    "InvalidPayload",
+    "InvalidState",
+    "InvalidStatus",
+    "InvalidURI",
+    "MessageTooBig",
+    "NegotiationError",
+    "ProtocolError",
+    "ProxyError",
+    "RedirectError",
+]
+
+CLOSE_CODES = {
+    1000: "normal closure",
+    1001: "going away",
+    1002: "protocol error",
+    1003: "unsupported data",
+    1005: "no status received",
+    1006: "abnormal closure",
+    1007: "invalid payload",
+    1008: "policy violation",
+    1009: "message too big",
+    1010: "extension missing",
+    1011: "internal error",
+    1012: "service restart",
+    1013: "try again later",
+    1014: "bad gateway",
+    1015: "TLS handshake failed",
+}
+"""The meaning of the registered close codes (RFC 6455, section 7.4, and the IANA registry)."""
+
+
+class Close(NamedTuple):
+    """A close frame: its code (1005 if it carried none) and its reason."""
+
+    code: int
+    reason: str
+
+    def __str__(self) -> str:
+        meaning = CLOSE_CODES.get(self.code)
+        if meaning is None:
+            meaning = "registered" if 3000 <= self.code < 4000 else "private use" if 4000 <= self.code < 5000 else "unknown"
+        return f"{self.code} ({meaning})" + (f" {self.reason}" if self.reason else "")
+
+
+class EverwireError(Exception):
+    """The base of all exceptions of everwire."""
+
+
+class ConnectionClosed(EverwireError):
+    """The connection is closed: nothing more can be sent, and all that was received has been read.
+
+    Attributes:
+        received: the peer's close frame, or None if there was none.
+        sent: our close frame, or None if there was none.
+        received_first: whether the peer's close frame came before ours was sent; None unless both exist.
+    """
+
+    def __init__(self, received: Close | None, sent: Close | None, received_first: bool | None = None) -> None:
+        self.received = received
+        self.sent = sent
+        self.received_first = received_first
+        super().__init__(received, sent, received_first)
+
+    @property
+    def code(self) -> int:
+        """The close code that the peer sent: 1005 if its close frame had none, 1006 if there was no close frame."""
+        return self.received.code if self.received is not None else 1006
+
+    @property
+    def reason(self) -> str:
+        """The reason that the peer sent, or an empty string."""
+        return self.received.reason if self.received is not None else ""
+
+    def __str__(self) -> str:
+        if self.received is None and self.sent is None:
+            return "no close frame received or sent: the connection was lost"
+        if self.received is None:
+            return f"sent {self.sent}; no close frame received"
+        if self.sent is None:
+            return f"received {self.received}; no close frame sent"
+        if self.received_first:
+            return f"received {self.received}; then sent {self.sent}"
+        return f"sent {self.sent}; then received {self.received}"
+
+
+class ConnectionClosedOK(ConnectionClosed):
+    """The connection was closed as agreed: both sides sent 1000, 1001 or no code."""
+
+
+class ConnectionClosedError(ConnectionClosed):
+    """The connection was closed for another reason than the work being done, or was lost."""
+
+
+class ProtocolError(EverwireError):
+    """A peer broke the protocol.
+
+    Attributes:
+        code: the close code with which the connection is failed (RFC 6455, section 7.4.1).
+    """
+
+    code = 1002
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class InvalidPayload(ProtocolError):
+    """Text that is not UTF-8, or data that does not decompress: the connection is failed with 1007."""
+
+    code = 1007
+
+
+class MessageTooBig(ProtocolError):
+    """A message is over ``max_size``: the connection is failed with 1009."""
+
+    code = 1009
+
+
+class HandshakeError(EverwireError):
+    """The opening handshake failed (RFC 6455, section 4).
+
+    Attributes:
+        status: the HTTP status with which a server answers this failure.
+    """
+
+    status = 400
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        if status is not None:
+            self.status = status
+
+
+class InvalidMessage(HandshakeError):
+    """The peer's bytes are no HTTP/1.1 message, or its head is over the limits (RFC 9112)."""
+
+
+class InvalidHeader(HandshakeError):
+    """A header of the handshake is missing, malformed or has a value that cannot be accepted.
+
+    Attributes:
+        name: the header's name.
+        value: its value, or None if it is missing.
+    """
+
+    def __init__(self, name: str, value: str | None = None, message: str | None = None, status: int | None = None) -> None:
+        self.name = name
+        self.value = value
+        if message is None:
+            message = f"missing {name} header" if value is None else f"invalid {name} header: {value!r}"
+        super().__init__(message, status)
+
+
+class InvalidOrigin(InvalidHeader):
+    """The request comes from a page of an origin that is not allowed (RFC 6455, section 10.2)."""
+
+    status = 403
+
+    def __init__(self, value: str | None) -> None:
+        super().__init__(
+            "Origin", value, f"origin {value!r} is not allowed; allow it with the option origins" if value else None
+        )
+
+
+class NegotiationError(HandshakeError):
+    """The peers agree on no subprotocol, or one named an extension or a subprotocol that was not offered."""
+
+
+class InvalidStatus(HandshakeError):
+    """The server answered the handshake with another status than 101.
+
+    Attributes:
+        response: the whole response, its body included (bounded in size).
+    """
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        super().__init__(f"the server answered {response.status} {response.reason}", response.status)
+
+
+class RedirectError(HandshakeError):
+    """A redirect cannot be followed: too many of them, no Location, or from wss to ws."""
+
+
+class InvalidURI(EverwireError):
+    """A URI is not one that can be connected to.
+
+    Attributes:
+        uri: the URI, without a password.
+    """
+
+    def __init__(self, uri: str, message: str) -> None:
+        self.uri = uri
+        super().__init__(f"{uri!r} is not a WebSocket URI: {message}")
+
+
+class ProxyError(EverwireError):
+    """The proxy refused the connection, answered nonsense, or its URI is not valid."""
+
+
+class ConcurrencyError(EverwireError):
+    """Two coroutines wait for a message of the same connection; only one may."""
+
+
+class InvalidState(EverwireError):
+    """The call does not fit the state of the object."""

@@ -1,0 +1,1 @@
+"""The WebSocket library: handshake, connection, server and client."""
