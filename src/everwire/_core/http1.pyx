@@ -1,0 +1,330 @@
+"""The heads of HTTP/1.1 messages, read strictly (RFC 9112).
+
+Everything here comes from the wire. What two implementations could read differently is refused rather than
+repaired, because repair is what request smuggling lives on (RFC 9112, sections 2.2, 5.1, 5.2, 6.3 and 11.2).
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeLatin1
+from libc.stdint cimport uint8_t
+from libc.string cimport memchr, memcmp
+
+from everwire.errors import InvalidMessage
+
+__all__ = ["find_head_end", "index", "over_limit", "parse_request", "parse_response"]
+
+# The enumeration of the .pxd, for Python.
+globals()["MAX_HEAD"] = MAX_HEAD
+globals()["MAX_LINE"] = MAX_LINE
+globals()["MAX_HEADERS"] = MAX_HEADERS
+
+DEF_TOKEN = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+cdef enum:
+    TOKEN = 1     # tchar (RFC 9110, section 5.6.2)
+    VALUE = 2     # what a field value may hold: VCHAR, obs-text, SP and HTAB (RFC 9110, section 5.5)
+    TARGET = 4    # what a request target may hold: VCHAR without "#", a fragment is never sent
+    HOST = 8      # what uri-host [ ":" port ] may hold (RFC 3986, section 3.2.2)
+
+cdef uint8_t CLASS[256]
+cdef uint8_t LOWER[256]
+
+
+cdef void fill_tables():
+    cdef int c
+    for c in range(256):
+        CLASS[c] = 0
+        LOWER[c] = c + 32 if 65 <= c <= 90 else c
+        if c == 9 or 32 <= c <= 126 or c >= 128:
+            CLASS[c] |= VALUE
+        if 33 <= c <= 126 and c != 35:
+            CLASS[c] |= TARGET
+    for c in DEF_TOKEN:
+        CLASS[c] |= TOKEN
+    for c in b"-._~%!$&'()*+,;=[]:0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
+        CLASS[c] |= HOST
+
+
+fill_tables()
+del DEF_TOKEN
+
+
+cdef ssize_t head_end(const uint8_t* p, size_t n, size_t start) noexcept nogil:
+    # Only a LF at or after `start` can complete the first CRLF CRLF, and three bytes must come before it.
+    cdef size_t at = start if start > 3 else 3
+    cdef const uint8_t* lf
+    while at < n:
+        lf = <const uint8_t*> memchr(p + at, 10, n - at)
+        if lf == NULL:
+            return -1
+        at = lf - p + 1
+        if lf[-1] == 13 and lf[-2] == 10 and lf[-3] == 13:
+            return <ssize_t> at
+    return -1
+
+
+def find_head_end(data, start=0):
+    """The index just after the CRLF CRLF that ends the head in ``data``, or -1 if it is not there yet.
+
+    ``start`` is how many bytes are known to hold no CRLF CRLF: the length at the call before.
+    """
+    cdef const uint8_t[::1] view
+    cdef size_t known
+    if start < 0:
+        raise ValueError("start is a number of bytes: it cannot be negative")
+    view = data
+    known = start
+    if view.shape[0] == 0:
+        return -1
+    return head_end(&view[0], view.shape[0], known)
+
+
+def over_limit(data):
+    """The error for a head of which MAX_HEAD bytes have come, and its end has not: 414 if not even its first
+    line ended within MAX_LINE bytes, else 431.
+    """
+    cdef bytes raw = bytes(data[:MAX_LINE])
+    if b"\r\n" not in raw:
+        return line_too_long()
+    return head_too_long()
+
+
+cdef object line_too_long():
+    return InvalidMessage(f"the first line is longer than {MAX_LINE} bytes; use a shorter URI", 414)
+
+
+cdef object head_too_long():
+    return InvalidMessage(f"the head is longer than {MAX_HEAD} bytes; send fewer or smaller headers and cookies", 431)
+
+
+cdef object bad(message):
+    return InvalidMessage(message, 400)
+
+
+cdef inline str text(const uint8_t* p, size_t n):
+    return PyUnicode_DecodeLatin1(<const char*> p, n, NULL)
+
+
+cdef inline str excerpt(const uint8_t* p, size_t n):
+    """The start of what was sent, for an error message."""
+    return text(p, n if n < 80 else 80)
+
+
+cdef inline bint same(const uint8_t* p, size_t n, const char* lower, size_t size) noexcept nogil:
+    """Whether the name at p is the given lower-case one."""
+    cdef size_t i
+    if n != size:
+        return False
+    for i in range(n):
+        if LOWER[p[i]] != <uint8_t> lower[i]:
+            return False
+    return True
+
+
+cdef size_t first_line(const uint8_t* p, size_t n) except 0:
+    """The index after the CRLF of the first line, of a head known to end in CRLF CRLF."""
+    cdef const uint8_t* lf = <const uint8_t*> memchr(p, 10, n if n < MAX_LINE else MAX_LINE)
+    if lf == NULL:
+        raise line_too_long()
+    if lf == p or lf[-1] != 13:
+        raise bad("the first line does not end in CRLF")
+    return lf - p + 1
+
+
+cdef int check_size(const uint8_t* p, size_t n) except -1:
+    if n < 4 or memcmp(p + n - 4, b"\r\n\r\n", 4) != 0:
+        raise bad("the head does not end in an empty line")
+    if n > MAX_HEAD:
+        raise over_limit((<const char*> p)[:n])
+    return 0
+
+
+cdef list fields(const uint8_t* p, size_t n, size_t at, int minor, bint request):
+    """The header fields from index ``at`` of a head that ends in CRLF CRLF, checked for what frames the message."""
+    cdef list found = []
+    cdef size_t name, name_end, value, value_end, end = n - 2
+    cdef int hosts = 0, lengths = 0, codings = 0, count = 0
+    while at < end:
+        name = at
+        # Stops at the latest at the CR of the line's end: it is no token character.
+        while CLASS[p[at]] & TOKEN:
+            at += 1
+        name_end = at
+        if p[at] != 58 or name == name_end:
+            raise field_error(p, name, at, n)
+        at += 1
+        while p[at] == 32 or p[at] == 9:
+            at += 1
+        value = at
+        while CLASS[p[at]] & VALUE:
+            at += 1
+        # p ends in CRLF CRLF: a CR has a next byte, and the last line's CRLF is before `end`.
+        if p[at] != 13 or p[at + 1] != 10:
+            raise bad(f"the header {text(p + name, name_end - name)} has a control character in its value")
+        value_end = at
+        at += 2
+        while value_end > value and (p[value_end - 1] == 32 or p[value_end - 1] == 9):
+            value_end -= 1
+        count += 1
+        if count > MAX_HEADERS:
+            raise InvalidMessage(f"the head has more than {MAX_HEADERS} headers; send fewer", 431)
+        # Only three names frame a message; their lengths are told apart before their letters.
+        if name_end - name == 4 and same(p + name, 4, b"host", 4):
+            hosts += 1
+            if request:
+                check_host(p + value, value_end - value, hosts)
+        elif name_end - name == 14 and same(p + name, 14, b"content-length", 14):
+            lengths += 1
+            check_length(p + value, value_end - value, lengths)
+        elif name_end - name == 17 and same(p + name, 17, b"transfer-encoding", 17):
+            codings += 1
+            check_coding(p + value, value_end - value, codings, minor)
+        found.append((text(p + name, name_end - name), text(p + value, value_end - value)))
+    if at != end:
+        raise bad("the head does not end in an empty line")
+    if codings and lengths:
+        raise bad("both Content-Length and Transfer-Encoding: the end of the message is ambiguous")
+    if request and minor >= 1 and hosts == 0:
+        raise bad("no Host header, which HTTP/1.1 requires")
+    return found
+
+
+cdef object field_error(const uint8_t* p, size_t start, size_t at, size_t n):
+    """Why the bytes from ``start`` are no field name and colon, ``at`` being the first byte that does not fit."""
+    if at == start and (p[at] == 32 or p[at] == 9):
+        return bad("a header is continued on a line that starts with a space (obs-fold); send it on one line")
+    if at > start and (p[at] == 32 or p[at] == 9):
+        return bad(f"space between the header name {text(p + start, at - start)} and its colon")
+    if p[at] == 58:
+        return bad("a header has no name")
+    return bad(f"a header has an invalid name: {excerpt(p + start, at + 1 - start)!r}")
+
+
+cdef int check_host(const uint8_t* p, size_t n, int count) except -1:
+    cdef size_t i
+    if count > 1:
+        raise bad("more than one Host header")
+    for i in range(n):
+        if not CLASS[p[i]] & HOST:
+            raise bad(f"invalid Host header: {excerpt(p, n)!r}")
+    return 0
+
+
+cdef int check_length(const uint8_t* p, size_t n, int count) except -1:
+    cdef size_t i
+    if count > 1:
+        raise bad("more than one Content-Length header")
+    # 18 digits: more would not fit 64 bits, and would be told apart from nonsense by nobody.
+    if n == 0 or n > 18:
+        raise bad(f"invalid Content-Length: {excerpt(p, n)!r}")
+    for i in range(n):
+        if p[i] < 48 or p[i] > 57:
+            raise bad(f"invalid Content-Length: {excerpt(p, n)!r}")
+    return 0
+
+
+cdef int check_coding(const uint8_t* p, size_t n, int count, int minor) except -1:
+    if minor < 1:
+        raise bad("Transfer-Encoding in an HTTP/1.0 message")
+    if count > 1:
+        raise bad("more than one Transfer-Encoding header")
+    if same(p, n, b"chunked", 7):
+        return 0
+    # Without chunked as the last coding, a request has no end that both sides agree on (RFC 9112, 6.3).
+    if text(p, n).lower().rpartition(",")[2].strip(" \t") == "chunked":
+        raise InvalidMessage(f"unknown transfer coding: {excerpt(p, n)!r}", 501)
+    raise bad(f"invalid Transfer-Encoding: {excerpt(p, n)!r}")
+
+
+cdef int version(const uint8_t* p, size_t n) except -1:
+    """The minor version of ``HTTP/1.x``."""
+    if n != 8 or memcmp(p, b"HTTP/", 5) != 0 or p[6] != 46 or not 48 <= p[5] <= 57 or not 48 <= p[7] <= 57:
+        raise bad(f"not HTTP: {excerpt(p, n)!r}")
+    if p[5] != 49:
+        raise InvalidMessage(f"HTTP version {text(p + 5, 3)} is not supported here: use HTTP/1.1", 505)
+    return p[7] - 48
+
+
+def parse_request(bytes head not None):
+    """``(method, target, minor_version, headers)`` of a request's whole head (RFC 9112, section 3).
+
+    ``headers`` is a list of ``(name, value)``, in the order and with the names as sent, values decoded as
+    ISO 8859-1 (RFC 9110, section 5.5) without the white space around them.
+
+    Raises:
+        InvalidMessage: with the status to answer: 400, 414, 431, 501 or 505.
+    """
+    cdef const uint8_t* p = <const uint8_t*> PyBytes_AS_STRING(head)
+    cdef size_t n = PyBytes_GET_SIZE(head)
+    cdef size_t line, at = 0, target, target_end
+    cdef int minor
+    check_size(p, n)
+    line = first_line(p, n)
+    # Both loops stop at the latest at the line's CR.
+    while CLASS[p[at]] & TOKEN:
+        at += 1
+    if at == 0 or p[at] != 32:
+        raise bad(f"not an HTTP request: {excerpt(p, line - 2)!r}")
+    target = at + 1
+    target_end = target
+    while CLASS[p[target_end]] & TARGET:
+        target_end += 1
+    if target_end == target or p[target_end] != 32:
+        raise bad(f"invalid request target: {excerpt(p + target, line - 2 - target)!r}")
+    minor = version(p + target_end + 1, line - 2 - (target_end + 1))
+    method_name = "GET" if at == 3 and memcmp(p, b"GET", 3) == 0 else text(p, at)
+    if p[target] != 47:
+        check_target(method_name, text(p + target, target_end - target))
+    return method_name, text(p + target, target_end - target), minor, fields(p, n, line, minor, True)
+
+
+cdef int check_target(str method, str target) except -1:
+    """A target that does not start with a slash: absolute, authority or asterisk form (RFC 9112, section 3.2)."""
+    if method == "CONNECT" or (target == "*" and method == "OPTIONS"):
+        return 0
+    if target.lower().startswith(("http://", "https://", "ws://", "wss://")):
+        return 0
+    raise bad(f"invalid request target: {target[:80]!r}")
+
+
+def parse_response(bytes head not None):
+    """``(status, reason, minor_version, headers)`` of a response's whole head (RFC 9112, section 4).
+
+    Raises:
+        InvalidMessage: the head is malformed or over a limit.
+    """
+    cdef const uint8_t* p = <const uint8_t*> PyBytes_AS_STRING(head)
+    cdef size_t n = PyBytes_GET_SIZE(head)
+    cdef size_t line, end, i
+    cdef int minor
+    check_size(p, n)
+    line = first_line(p, n)
+    end = line - 2
+    if end < 12 or p[8] != 32:
+        raise bad(f"not an HTTP response: {excerpt(p, end)!r}")
+    minor = version(p, 8)
+    # Many servers leave out the space before an empty reason: no reader can take that for anything else.
+    if not (49 <= p[9] <= 57 and 48 <= p[10] <= 57 and 48 <= p[11] <= 57) or (end > 12 and p[12] != 32):
+        raise bad(f"invalid status line: {excerpt(p, end)!r}")
+    for i in range(12, end):
+        if not CLASS[p[i]] & VALUE:
+            raise bad("the status line has a control character in its reason")
+    reason = text(p + 13, end - 13) if end > 13 else ""
+    return (p[9] - 48) * 100 + (p[10] - 48) * 10 + p[11] - 48, reason, minor, fields(p, n, line, minor, False)
+
+
+def index(list items not None):
+    """Headers by lower-case name: the value as a string, or the list of values if there are several."""
+    cdef dict found = {}
+    cdef str name, value
+    cdef object known
+    for name, value in items:
+        name = name.lower()
+        known = found.get(name)
+        if known is None:
+            found[name] = value
+        elif type(known) is list:
+            (<list> known).append(value)
+        else:
+            found[name] = [known, value]
+    return found
