@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from everwire.errors import InvalidStatus, ProxyError
@@ -16,15 +16,15 @@ from everwire.errors import InvalidStatus, ProxyError
 __all__ = ["Attempts", "Backoff"]
 
 RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Answers of a server that is busy or restarting, and may answer otherwise soon (RFC 9110, section 15; RFC 6585)."""
+"""Answers of a server that is busy or restarting, and may answer otherwise soon (RFC 9110, RFC 6585)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
     """How ``async for ws in connect(...)`` waits between attempts: exponential backoff with full jitter.
 
-    The delay before the n-th attempt in a row is drawn from 0 to ``initial * factor ** (n - 1)`` seconds, at most
-    ``maximum``. The draw keeps the clients of a server that restarts from coming back all at the same moment.
+    The delay after the n-th attempt in a row is drawn from 0 to ``initial * factor ** (n - 1)`` seconds, at
+    most ``maximum``. The draw keeps the clients of a server that restarts from coming back all at once.
     """
 
     initial: float = 1.0
@@ -40,7 +40,10 @@ class Backoff:
     """The share of a delay that is drawn at random: 1 is full jitter, 0 none."""
 
     max_attempts: int | None = None
-    """How many attempts in a row may fail; the error of the last one is raised. None: no end."""
+    """How many attempts in a row may fail, or lead to a connection that does not last ``reset_after``.
+
+    The error of the last one is raised. None: no end.
+    """
 
     give_up_after: float | None = None
     """Seconds after the first failure in a row from which no attempt is made any more. None: no end."""
@@ -55,7 +58,7 @@ class Backoff:
     """Seconds: the longest Retry-After of a server that is waited for; a longer one counts as this."""
 
     retry: Callable[[Exception], bool] | None = None
-    """Whether an attempt that failed with this error is followed by another one. None: :meth:`is_transient`."""
+    """Whether to try again after an attempt that failed with this error. None: :meth:`is_transient`."""
 
     random: Callable[[], float] = field(default=random.random, repr=False)
     """Draws a number from 0 to 1."""
@@ -84,8 +87,8 @@ class Backoff:
     def is_transient(exc: BaseException) -> bool:
         """Whether another attempt may succeed where this one failed.
 
-        So it is for failures of the network, timeouts, and servers or proxies that answer 408, 425, 429, 500, 502,
-        503 or 504. A certificate that is not valid, and everything else, stays as it is until someone changes it.
+        So it is for failures of the network, timeouts, and servers or proxies that answer 408, 425, 429, 500,
+        502, 503 or 504. A certificate that is not valid, and all else, stays so until someone changes it.
         """
         if isinstance(exc, ProxyError) and exc.__cause__ is not None:
             return Backoff.is_transient(exc.__cause__)
@@ -131,36 +134,47 @@ class Attempts:
         if isinstance(exc, InvalidStatus):
             # On top of the jitter: the server told all of its clients the same time.
             delay += min(retry_after(exc), policy.max_retry_after)
-        if policy.give_up_after is not None and self._failing_since is not None:
-            if policy.clock() + delay - self._failing_since > policy.give_up_after:
-                raise exc
+        self._check_time(exc, delay)
         return delay
 
     def opened(self) -> None:
         """An attempt succeeded."""
         self._opened_at = self.policy.clock()
 
-    def closed(self) -> float:
-        """The connection is closed: returns the seconds to wait before the next attempt."""
+    def closed(self, exc: Exception) -> float:
+        """The connection is closed: returns the seconds to wait before the next attempt.
+
+        Raises:
+            Exception: ``exc`` itself, if it is time to give up: too many connections in a row did not last.
+        """
         now = self.policy.clock()
         if self._opened_at is not None and now - self._opened_at >= self.policy.reset_after:
             self.reset()
         self._opened_at = None
-        return self._next(None)
+        delay = self._next(exc)
+        self._check_time(exc, delay)
+        return delay
 
     def reset(self) -> None:
         """Begins to count anew."""
         self.count = 0
         self._failing_since = None
 
-    def _next(self, exc: Exception | None) -> float:
+    def _next(self, exc: Exception) -> float:
         policy = self.policy
         self.count += 1
         if self._failing_since is None:
             self._failing_since = policy.clock()
-        if exc is not None and policy.max_attempts is not None and self.count >= policy.max_attempts:
+        if policy.max_attempts is not None and self.count >= policy.max_attempts:
             raise exc
         return policy.delay(self.count)
+
+    def _check_time(self, exc: Exception, delay: float) -> None:
+        policy = self.policy
+        if policy.give_up_after is None or self._failing_since is None:
+            return
+        if policy.clock() + delay - self._failing_since > policy.give_up_after:
+            raise exc
 
 
 def retry_after(exc: InvalidStatus) -> float:
@@ -179,5 +193,5 @@ def retry_after(exc: InvalidStatus) -> float:
     except ValueError:
         return 0.0
     if when.tzinfo is None:
-        when = when.replace(tzinfo=timezone.utc)
-    return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())
+        when = when.replace(tzinfo=UTC)
+    return max(0.0, (when - datetime.now(UTC)).total_seconds())

@@ -1,4 +1,4 @@
-"""WebSocket URIs (RFC 6455, section 3; RFC 3986): reading them strictly, and showing them without their secrets.
+"""WebSocket URIs (RFC 6455, section 3; RFC 3986): reading them strictly, showing them without their secrets.
 
 One reader serves the URIs of servers and of proxies. It refuses what other readers are known to understand
 differently (backslashes, percent-encoded hosts, numbers that only some resolvers take for addresses), so that
@@ -8,7 +8,7 @@ the host that was checked is the host that is connected to.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
@@ -29,9 +29,8 @@ PATH_SAFE = "!$%&'()*+,/:;=?@[]~"
 
 _split = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _forbidden = re.compile(r"[\x00-\x20\x7f\\]")
-_reg_name = re.compile(
-    r"(?=.{1,254}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?"
-)
+_label = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_reg_name = re.compile(rf"(?=.{{1,254}}\Z){_label}(\.{_label})*\.?")
 _number = re.compile(r"([0-9]+|0[xX][0-9a-fA-F]*)")
 _zone = re.compile(r"[A-Za-z0-9._~-]+")
 _percent = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -76,7 +75,7 @@ class WebSocketURI:
 
     @property
     def host_header(self) -> str:
-        """The value of the Host header: the port is left out where it is the scheme's own (RFC 9110, section 7.2)."""
+        """The value of the Host header, without the port if it is the scheme's own (RFC 9110, section 7.2)."""
         host = bracketed(self.host)
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
@@ -113,14 +112,7 @@ class WebSocketURI:
 
     def with_userinfo(self, username: str | None, password: str | None) -> WebSocketURI:
         """The same URI for another user."""
-        return WebSocketURI(
-            secure=self.secure,
-            host=self.host,
-            port=self.port,
-            path=self.path,
-            username=username,
-            password=password,
-        )
+        return replace(self, username=username, password=password)
 
     def __str__(self) -> str:
         host = f"[{self.host.replace('%', '%25')}]" if ":" in self.host else self.host
@@ -129,7 +121,7 @@ class WebSocketURI:
 
 
 def parse_uri(uri: str) -> WebSocketURI:
-    """Takes a URI of the scheme ``ws``, ``wss``, ``http`` (meaning ``ws``) or ``https`` (meaning ``wss``) apart.
+    """Takes a URI of the scheme ``ws``, ``wss``, ``http`` (for ``ws``) or ``https`` (for ``wss``) apart.
 
     Names in other scripts are encoded as browsers do (UTS 46), spaces and non-ASCII characters of the path
     percent-encoded.
@@ -181,9 +173,7 @@ def parse_authority(authority: str) -> Authority:
     else:
         name, _, port = hostport.partition(":")
         if ":" in port:
-            raise ValueError(
-                "an IPv6 address must be written between [ and ], and a password's @ : / ? # as %XX"
-            )
+            raise ValueError("it has too many colons: an IPv6 address is written between [ and ]")
         host = _host(name)
     username, colon, password = userinfo.partition(":")
     return Authority(
@@ -228,9 +218,7 @@ def _idna(name: str) -> str:
     try:
         import idna
     except ImportError:
-        raise ValueError(
-            "its host is not ASCII, and the package idna, which encodes it, is not installed"
-        ) from None
+        raise ValueError("its host is not ASCII; to connect to it, install the package idna") from None
     try:
         return idna.encode(name, uts46=True).decode("ascii")
     except idna.IDNAError as exc:
@@ -267,7 +255,7 @@ def _resource_name(rest: str) -> str:
 
 
 def bracketed(host: str) -> str:
-    """A host as a URI and the Host header write it: IPv6 addresses in brackets, without their zone (RFC 6874)."""
+    """A host as the Host header writes it: an IPv6 address in brackets, without its zone (RFC 6874)."""
     return f"[{host.partition('%')[0]}]" if ":" in host else host
 
 
