@@ -160,7 +160,7 @@ cdef list fields(const uint8_t* p, size_t n, size_t at, int minor, bint request)
             at += 1
         # p ends in CRLF CRLF: a CR has a next byte, and the last line's CRLF is before `end`.
         if p[at] != 13 or p[at + 1] != 10:
-            raise bad(f"the header {text(p + name, name_end - name)} has a control character in its value")
+            raise bad(f"the header {excerpt(p + name, name_end - name)} has a control character in its value")
         value_end = at
         at += 2
         while value_end > value and (p[value_end - 1] == 32 or p[value_end - 1] == 9):
@@ -194,7 +194,7 @@ cdef object field_error(const uint8_t* p, size_t start, size_t at, size_t n):
     if at == start and (p[at] == 32 or p[at] == 9):
         return bad("a header is continued on a line that starts with a space (obs-fold); send it on one line")
     if at > start and (p[at] == 32 or p[at] == 9):
-        return bad(f"space between the header name {text(p + start, at - start)} and its colon")
+        return bad(f"space between the header name {excerpt(p + start, at - start)} and its colon")
     if p[at] == 58:
         return bad("a header has no name")
     return bad(f"a header has an invalid name: {excerpt(p + start, at + 1 - start)!r}")
