@@ -75,7 +75,7 @@ class WebSocketURI:
 
     @property
     def host_header(self) -> str:
-        """The value of the Host header, without the port if it is the scheme's own (RFC 9110, section 7.2)."""
+        """The value of the Host header, without the port if it is the scheme's own (RFC 9110, 7.2)."""
         host = bracketed(self.host)
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 

@@ -1,0 +1,88 @@
+"""Connecting sockets: name resolution, happy eyeballs (RFC 8305), Unix sockets.
+
+Deadlines are the caller's: it wraps what it does in one ``asyncio.timeout``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+from aiohappyeyeballs import AddrInfoType, start_connection
+
+from everwire.websocket.uri import is_ip_address
+
+__all__ = ["connect_tcp", "connect_unix"]
+
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds before the next address is tried beside one that has not answered (RFC 8305, section 5)."""
+
+
+async def connect_tcp(host: str, port: int, *, local_addr: tuple[str, int] | None = None) -> socket.socket:
+    """Opens a TCP connection and returns its non-blocking socket.
+
+    Args:
+        host: a name, whose addresses are raced, or an IP address, for which nothing is resolved.
+        port: the port.
+        local_addr: the address to connect from.
+
+    Raises:
+        OSError: no address accepted the connection, or the name has none.
+    """
+    if is_ip_address(host):
+        family, address = _literal(host, port)
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            if local_addr is not None:
+                sock.bind(local_addr)
+            await asyncio.get_running_loop().sock_connect(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+    else:
+        loop = asyncio.get_running_loop()
+        local = await _resolve(loop, *local_addr) if local_addr is not None else None
+        sock = await start_connection(
+            await _resolve(loop, host, port),
+            local_addr_infos=local,
+            happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
+            loop=loop,
+        )
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+async def connect_unix(path: str | os.PathLike[str]) -> socket.socket:
+    """Connects to a Unix socket and returns the non-blocking socket.
+
+    Raises:
+        OSError: there is no server at that path.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, os.fspath(path))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _literal(host: str, port: int) -> tuple[int, tuple[str, int] | tuple[str, int, int, int]]:
+    if ":" not in host:
+        return socket.AF_INET, (host, port)
+    if "%" not in host:
+        return socket.AF_INET6, (host, port, 0, 0)
+    # The zone's number: no look-up, so it does not block.
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return socket.AF_INET6, found[0][4]  # type: ignore[return-value]
+
+
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[AddrInfoType]:
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if not found:
+        raise OSError(f"the name {host} has no address")
+    return list(found)
