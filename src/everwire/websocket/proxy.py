@@ -52,7 +52,7 @@ SOCKS_ERRORS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxy:
-    """Where a proxy is, and how to speak to it; neither ``str`` nor ``repr`` show its user name and password."""
+    """Where a proxy is and how to speak to it; neither ``str`` nor ``repr`` show user name and password."""
 
     scheme: str
     """``http``, ``https``, ``socks4``, ``socks4a``, ``socks5`` or ``socks5h``.
@@ -105,8 +105,8 @@ def environment_proxy(uri: WebSocketURI, environ: Mapping[str, str] = os.environ
     """The proxy that the environment names for a server, or None.
 
     Asked in this order, in lower and then in upper case: ``wss_proxy`` or ``ws_proxy``, ``socks_proxy``,
-    ``https_proxy``, for ``ws`` also ``http_proxy``, and ``all_proxy`` (RFC 6455, section 4.1, prefers SOCKS to
-    HTTPS to HTTP). An empty value means no proxy. ``no_proxy`` exempts hosts, see :func:`is_exempt`; this
+    ``https_proxy``, for ``ws`` also ``http_proxy``, and ``all_proxy`` (RFC 6455, section 4.1, prefers SOCKS
+    to HTTPS to HTTP). An empty value means no proxy. ``no_proxy`` exempts hosts, see :func:`is_exempt`; this
     machine (``localhost`` and the loopback addresses) is always exempt.
 
     Raises:
@@ -138,8 +138,9 @@ def is_exempt(host: str, port: int, no_proxy: str) -> bool:
     """Whether a list in the form of NO_PROXY names a host, so that no proxy is to be used for it.
 
     Its entries are separated by commas or spaces. ``example.com``, ``.example.com`` and ``*.example.com`` all
-    mean that name and those below it; an IP address means itself, ``10.0.0.0/8`` the addresses of that network,
-    ``*`` everything. All but networks may end in ``:port``, which then is to match too. Names are not resolved.
+    mean that name and those below it; an IP address means itself, ``10.0.0.0/8`` the addresses of that
+    network, ``*`` everything. All but networks may end in ``:port``, which then is to match too. Names are
+    not resolved.
     """
     host = host.lower().removesuffix(".")
     address = ip_address(host.partition("%")[0]) if is_ip_address(host) else None

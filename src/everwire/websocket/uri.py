@@ -204,7 +204,7 @@ def _host(name: str) -> str:
 def _ipv6(literal: str) -> str:
     # RFC 6874 writes the zone's % as %25; a bare % is common too.
     address, percent, zone = literal.partition("%")
-    zone = zone.removeprefix("25") if len(zone) > 2 else zone
+    zone = zone.removeprefix("25")
     try:
         address = str(IPv6Address(address))
     except AddressValueError:
