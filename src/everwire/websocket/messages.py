@@ -18,12 +18,12 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(r"[\x21\x22\x24-\x7e]+")
 
 
-class _SupportsKeysAndGetItem(Protocol):
+class SupportsKeysAndGetItem(Protocol):
     def keys(self) -> Iterable[str]: ...
     def __getitem__(self, name: str, /) -> str: ...
 
 
-HeadersLike = _SupportsKeysAndGetItem | Iterable[tuple[str, str]]
+HeadersLike = SupportsKeysAndGetItem | Iterable[tuple[str, str]]
 """What headers can be made of: :class:`Headers`, a mapping, or an iterable of ``(name, value)``."""
 
 
@@ -62,29 +62,29 @@ class Headers(MutableMapping[str, str]):
             self.add(name, value)
 
     @classmethod
-    def _parsed(cls, items: list[tuple[str, str]]) -> Headers:
-        """Headers of pairs that the parser has checked, without a copy."""
+    def trusted(cls, items: list[tuple[str, str]]) -> Headers:
+        """Headers of pairs that are known to be valid; the list is kept, not copied."""
         self = cls.__new__(cls)
         self._items = items
         self._index = None
         return self
 
-    def _indexed(self) -> dict[str, str | list[str]]:
-        """The values by lower-case name: a string, or a list if there are several. Not to be changed."""
+    def by_name(self) -> dict[str, str | list[str]]:
+        """The values by lower-case name: a string, or a list if there are several. It must not be changed."""
         index = self._index
         if index is None:
             index = self._index = http1.index(self._items)
         return index
 
     def __getitem__(self, name: str) -> str:
-        value = self._indexed()[name.lower()]
+        value = self.by_name()[name.lower()]
         if type(value) is str:
             return value
         raise MultipleValuesError(name)
 
     def get_all(self, name: str) -> list[str]:
         """All values of a header, in the order in which they came; an empty list if there is none."""
-        value = self._indexed().get(name.lower())
+        value = self.by_name().get(name.lower())
         if value is None:
             return []
         return [value] if isinstance(value, str) else value.copy()
@@ -106,7 +106,7 @@ class Headers(MutableMapping[str, str]):
     def __setitem__(self, name: str, value: str) -> None:
         _check_field(name, value)
         key = name.lower()
-        if key not in self._indexed():
+        if key not in self.by_name():
             self.add(name, value)
             return
         # The new value takes the place of the first old one.
@@ -117,13 +117,13 @@ class Headers(MutableMapping[str, str]):
 
     def __delitem__(self, name: str) -> None:
         key = name.lower()
-        if key not in self._indexed():
+        if key not in self.by_name():
             raise KeyError(name)
         self._items = [item for item in self._items if item[0].lower() != key]
         self._index = None
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._indexed()
+        return isinstance(name, str) and name.lower() in self.by_name()
 
     def __iter__(self) -> Iterator[str]:
         first: dict[str, str] = {}
@@ -132,12 +132,12 @@ class Headers(MutableMapping[str, str]):
         return iter(first.values())
 
     def __len__(self) -> int:
-        return len(self._indexed())
+        return len(self.by_name())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._indexed() == other._indexed()
+        return self.by_name() == other.by_name()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._items!r})"
@@ -152,7 +152,7 @@ class Headers(MutableMapping[str, str]):
 
     def copy(self) -> Headers:
         """A copy that can be changed independently."""
-        return Headers._parsed(self._items.copy())
+        return Headers.trusted(self._items.copy())
 
     def update(self, other: HeadersLike = (), /, **kwargs: str) -> None:
         """Replace the values of every name in ``other`` by all the values that it has there.
@@ -172,9 +172,9 @@ def _pairs(source: HeadersLike) -> Iterable[tuple[str, str]]:
     if isinstance(source, Headers):
         return source.raw_items()
     if hasattr(source, "keys"):
-        mapping = cast("_SupportsKeysAndGetItem", source)
+        mapping = cast("SupportsKeysAndGetItem", source)
         return [(name, mapping[name]) for name in mapping.keys()]  # noqa: SIM118 (no mapping need be iterable)
-    return source
+    return cast("Iterable[tuple[str, str]]", source)
 
 
 def _check_field(name: str, value: str) -> None:
@@ -212,7 +212,7 @@ class Request:
                 transfer coding) or 505 (not HTTP/1.x).
         """
         method, path, minor, items = http1.parse_request(head)
-        return cls(method, path, Headers._parsed(items), "HTTP/1.1" if minor else "HTTP/1.0")
+        return cls(method, path, Headers.trusted(items), "HTTP/1.1" if minor else "HTTP/1.0")
 
     def serialize(self) -> bytes:
         """The bytes of the request.
@@ -285,8 +285,7 @@ class Response:
         """A response with the usual reason phrase, and a Content-Type that fits the body unless one is given.
 
         >>> Response.of(404, "No such room")
-        Response(status=404, reason='Not Found', headers=Headers([('Content-Type', 'text/plain; charset=utf-8')]),
-        body=b'No such room')
+        Response(status=404, reason='Not Found', ..., body=b'No such room')
         """
         try:
             reason = HTTPStatus(status).phrase
@@ -306,7 +305,7 @@ class Response:
             InvalidMessage: the head is not HTTP/1.x or over a limit.
         """
         status, reason, _, items = http1.parse_response(head)
-        return cls(status, reason, Headers._parsed(items))
+        return cls(status, reason, Headers.trusted(items))
 
     def serialize(self) -> bytes:
         """The bytes of the response. A Content-Length is added where the message's end would not be clear.
