@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Protocol, cast
+from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qs, urlsplit
 
 from everwire._core import http1
@@ -18,7 +18,10 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _TARGET = re.compile(r"[\x21\x22\x24-\x7e]+")
 
 
+@runtime_checkable
 class SupportsKeysAndGetItem(Protocol):
+    """Something like a mapping."""
+
     def keys(self) -> Iterable[str]: ...
     def __getitem__(self, name: str, /) -> str: ...
 
@@ -171,10 +174,9 @@ class Headers(MutableMapping[str, str]):
 def _pairs(source: HeadersLike) -> Iterable[tuple[str, str]]:
     if isinstance(source, Headers):
         return source.raw_items()
-    if hasattr(source, "keys"):
-        mapping = cast("SupportsKeysAndGetItem", source)
-        return [(name, mapping[name]) for name in mapping.keys()]  # noqa: SIM118 (no mapping need be iterable)
-    return cast("Iterable[tuple[str, str]]", source)
+    if isinstance(source, SupportsKeysAndGetItem):
+        return [(name, source[name]) for name in source.keys()]  # noqa: SIM118 (it need not be iterable)
+    return source
 
 
 def _check_field(name: str, value: str) -> None:
