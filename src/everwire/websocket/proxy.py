@@ -14,6 +14,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import cast
 
 from everwire._core.http1 import find_head_end
 from everwire.errors import InvalidMessage, InvalidStatus, ProxyError
@@ -367,8 +368,8 @@ class _ConnectProtocol(asyncio.Protocol):
         self.done = done
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(self._request)
+        # The transports of other loops are no subclasses.
+        cast("asyncio.WriteTransport", transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._feed(data)
