@@ -11,8 +11,8 @@ from source.tree import CORE, ROOT, name, sources
 
 NATIVE = sources(".pyx")
 
-# What Cython adds to every module and class, and what only native code uses. The signature of a constructor is
-# not to be seen in an extension type.
+# What Cython adds to every module and class, and what only native code uses. The signature of a constructor
+# is not to be seen in an extension type.
 GENERATED = r"""
 .*\.__test__
 .*\.__pyx_capi__
