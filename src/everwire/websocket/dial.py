@@ -73,12 +73,9 @@ async def connect_unix(path: str | os.PathLike[str]) -> socket.socket:
 def _literal(host: str, port: int) -> tuple[int, tuple[str, int] | tuple[str, int, int, int]]:
     if ":" not in host:
         return socket.AF_INET, (host, port)
-    if "%" not in host:
-        return socket.AF_INET6, (host, port, 0, 0)
-    # The zone's number: no look-up, so it does not block.
-    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-    return socket.AF_INET6, found[0][4]  # type: ignore[return-value]
+    address, _, zone = host.partition("%")
+    scope = 0 if not zone else int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+    return socket.AF_INET6, (address, port, 0, scope)
 
 
 async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[AddrInfoType]:
