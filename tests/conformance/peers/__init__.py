@@ -1,0 +1,1 @@
+"""The programs that the suites are held against: echo servers and clients, run as processes of their own."""
