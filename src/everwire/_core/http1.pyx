@@ -1,13 +1,18 @@
+# cython: boundscheck=False, wraparound=False
 """The heads of HTTP/1.1 messages, read strictly (RFC 9112).
 
 Everything here comes from the wire. What two implementations could read differently is refused rather than
 repaired, because repair is what request smuggling lives on (RFC 9112, sections 2.2, 5.1, 5.2, 6.3 and 11.2).
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeLatin1
-from libc.stdint cimport uint8_t
-from libc.string cimport memchr, memcmp
+from cpython.unicode cimport PyUnicode_DATA, PyUnicode_DecodeLatin1, PyUnicode_GET_LENGTH
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memchr, memcmp, memcpy
+
+cdef extern from "Python.h":
+    bint PyUnicode_IS_ASCII(object text)
 
 from everwire.errors import InvalidMessage
 
@@ -58,7 +63,7 @@ cdef ssize_t head_end(const uint8_t* p, size_t n, size_t start) noexcept nogil:
         if lf == NULL:
             return -1
         at = lf - p + 1
-        if lf[-1] == 13 and lf[-2] == 10 and lf[-3] == 13:
+        if p[at - 2] == 13 and p[at - 3] == 10 and p[at - 4] == 13:
             return <ssize_t> at
     return -1
 
@@ -101,6 +106,85 @@ cdef object bad(message):
     return InvalidMessage(message, 400)
 
 
+# Connections of the same clients send the same names, and mostly the same values. Kept here, they cost neither
+# an allocation nor memory of each connection. The tables have fixed sizes: a newer entry takes the place of an
+# older one. Only values that are nobody's secret are kept.
+cdef enum:
+    NAME_SLOTS = 256
+    PAIR_SLOTS = 1024
+    LONGEST_NAME = 64
+    LONGEST_VALUE = 256
+
+cdef list NAMES = [None] * NAME_SLOTS
+cdef list PAIRS = [None] * PAIR_SLOTS
+
+SHARED = frozenset((
+    "accept", "accept-encoding", "accept-language", "cache-control", "connection", "host", "origin", "pragma",
+    "sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site",
+    "sec-websocket-extensions", "sec-websocket-version", "upgrade", "user-agent",
+))
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Name:
+    """A header's name as sent and in lower case, and whether its values may be kept for other connections."""
+    cdef str sent
+    cdef str lower
+    cdef bint shared
+
+
+cdef inline uint64_t hashed(const uint8_t* p, size_t n) noexcept nogil:
+    cdef uint64_t h = n, word
+    while n >= 8:
+        memcpy(&word, p, 8)
+        h = (h ^ word) * <uint64_t> 0x9E3779B97F4A7C15
+        h ^= h >> 29
+        p += 8
+        n -= 8
+    if n:
+        word = 0
+        memcpy(&word, p, n)
+        h = (h ^ word) * <uint64_t> 0x9E3779B97F4A7C15
+        h ^= h >> 29
+    return h ^ (h >> 17)
+
+
+cdef inline bint equals(str known, const uint8_t* p, size_t n):
+    """Whether a string of ISO 8859-1 has the bytes at p."""
+    return <size_t> PyUnicode_GET_LENGTH(known) == n and memcmp(PyUnicode_DATA(known), p, n) == 0
+
+
+cdef Name name_of(const uint8_t* p, size_t n):
+    """The name at p: checked to be a token."""
+    cdef size_t slot = hashed(p, n) & (NAME_SLOTS - 1)
+    cdef Name entry = <Name> NAMES[slot]
+    if entry is not None and equals(entry.sent, p, n):
+        return entry
+    entry = Name.__new__(Name)
+    entry.sent = text(p, n)
+    entry.lower = entry.sent.lower()
+    entry.shared = entry.lower in SHARED
+    if n <= LONGEST_NAME:
+        NAMES[slot] = entry
+    return entry
+
+
+cdef tuple pair_of(Name name, const uint8_t* p, size_t n):
+    """The header ``(name, value)`` with the value at p."""
+    cdef size_t slot
+    cdef tuple pair
+    if not name.shared or n > LONGEST_VALUE:
+        return (name.sent, text(p, n))
+    slot = (hashed(p, n) ^ (<size_t> <void*> name >> 4)) & (PAIR_SLOTS - 1)
+    pair = <tuple> PAIRS[slot]
+    if pair is not None and pair[0] is name.sent and equals(<str> pair[1], p, n):
+        return pair
+    pair = (name.sent, text(p, n))
+    PAIRS[slot] = pair
+    return pair
+
+
 cdef inline str text(const uint8_t* p, size_t n):
     return PyUnicode_DecodeLatin1(<const char*> p, n, NULL)
 
@@ -126,7 +210,7 @@ cdef size_t first_line(const uint8_t* p, size_t n) except 0:
     cdef const uint8_t* lf = <const uint8_t*> memchr(p, 10, n if n < MAX_LINE else MAX_LINE)
     if lf == NULL:
         raise line_too_long()
-    if lf == p or lf[-1] != 13:
+    if lf == p or (lf - 1)[0] != 13:
         raise bad("the first line does not end in CRLF")
     return lf - p + 1
 
@@ -179,7 +263,7 @@ cdef list fields(const uint8_t* p, size_t n, size_t at, int minor, bint request)
         elif name_end - name == 17 and same(p + name, 17, b"transfer-encoding", 17):
             codings += 1
             check_coding(p + value, value_end - value, codings, minor)
-        found.append((text(p + name, name_end - name), text(p + value, value_end - value)))
+        found.append(pair_of(name_of(p + name, name_end - name), p + value, value_end - value))
     if at != end:
         raise bad("the head does not end in an empty line")
     if codings and lengths:
@@ -318,13 +402,22 @@ def index(list items not None):
     cdef dict found = {}
     cdef str name, value
     cdef object known
+    cdef Py_ssize_t before
     for name, value in items:
-        name = name.lower()
-        known = found.get(name)
-        if known is None:
-            found[name] = value
-        elif type(known) is list:
+        name = lowered(name)
+        before = len(found)
+        known = found.setdefault(name, value)
+        # Not "known is value": a repeated header may well have the same string.
+        if len(found) != before:
+            continue
+        if type(known) is list:
             (<list> known).append(value)
         else:
             found[name] = [known, value]
     return found
+
+
+cdef inline str lowered(str name):
+    if not PyUnicode_IS_ASCII(name):
+        return name.lower()
+    return name_of(<const uint8_t*> PyUnicode_DATA(name), PyUnicode_GET_LENGTH(name)).lower

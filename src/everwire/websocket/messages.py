@@ -79,6 +79,10 @@ class Headers(MutableMapping[str, str]):
             index = self._index = http1.index(self._items)
         return index
 
+    def scan(self) -> dict[str, str | list[str]]:
+        """What :meth:`by_name` gives, without keeping it: an idle connection's headers need no index."""
+        return http1.index(self._items) if self._index is None else self._index
+
     def __getitem__(self, name: str) -> str:
         value = self.by_name()[name.lower()]
         if type(value) is str:
