@@ -1,0 +1,124 @@
+"""Who is measured: our servers and clients, and those of others, each with its best settings."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from .arguments import BACKLOG, MAX_SIZE
+from .loads import Variant
+
+Runtime = Literal["python", "node", "bun"]
+
+ALL: frozenset[Variant] = frozenset({"plain", "tls", "deflate"})
+NO_DEFLATE: frozenset[Variant] = frozenset({"plain", "tls"})
+PLAIN: frozenset[Variant] = frozenset({"plain"})
+
+
+class Server(NamedTuple):
+    name: str
+    runtime: Runtime
+    words: tuple[str, ...]
+    """The command after the interpreter; paths are relative to bench/."""
+    packages: tuple[str, ...]
+    """From PyPI or npm, by the runtime; none means everwire itself."""
+    variants: frozenset[Variant] = ALL
+    flags: dict[Variant, tuple[str, ...]] = {  # noqa: RUF012 (a NamedTuple's default, never changed)
+        "tls": ("--tls", "{certificate}", "{key}"),
+        "deflate": ("--deflate",),
+    }
+
+    @property
+    def ours(self) -> bool:
+        return not self.packages
+
+    def command(self, variant: Variant) -> tuple[str, ...]:
+        """The words of the command, with {port}, {certificate} and {key} left to fill in."""
+        return (*self.words, *self.flags.get(variant, ()))
+
+
+def _python(
+    name: str, script: str, *packages: str, variants: frozenset[Variant] = ALL, flag: str = ""
+) -> Server:
+    return Server(name, "python", (script, "{port}", *filter(None, [flag])), packages, variants)
+
+
+SERVERS = (
+    _python("callbacks", "servers/callbacks.py"),
+    _python("callbacks-asyncio", "servers/callbacks.py", flag="--asyncio"),
+    _python("coroutines", "servers/coroutines.py"),
+    _python("coroutines-asyncio", "servers/coroutines.py", flag="--asyncio"),
+    _python("picows", "peers/picows_server.py", "picows", variants=NO_DEFLATE),
+    _python("picows-asyncio", "peers/picows_server.py", "picows", variants=NO_DEFLATE, flag="--asyncio"),
+    _python("picows.websockets", "peers/picows_websockets_server.py", "picows"),
+    _python("websockets", "peers/websockets_server.py", "websockets"),
+    _python("aiohttp", "peers/aiohttp_server.py", "aiohttp", "zlib-ng"),
+    _python("socketify", "peers/socketify_server.py", "socketify"),
+    Server(
+        "uvicorn",
+        "python",
+        (
+            *("-m", "uvicorn", "--app-dir", "peers", "asgi_app:app", "--port", "{port}", "--loop", "uvloop"),
+            *("--ws", "websockets-sansio", "--ws-max-size", str(MAX_SIZE), "--backlog", str(BACKLOG)),
+            *("--log-level", "error"),
+        ),
+        ("uvicorn", "httptools", "websockets"),
+        flags={
+            "plain": ("--ws-per-message-deflate", "false"),
+            "tls": (
+                *("--ws-per-message-deflate", "false"),
+                *("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}"),
+            ),
+            "deflate": ("--ws-per-message-deflate", "true"),
+        },
+    ),
+    Server(
+        "granian",
+        "python",
+        (
+            *(
+                "-m",
+                "granian",
+                "--working-dir",
+                "peers",
+                "--interface",
+                "asgi",
+                "asgi_app:app",
+                "--port",
+                "{port}",
+            ),
+            *("--loop", "uvloop", "--backlog", str(BACKLOG), "--log-level", "error"),
+        ),
+        ("granian",),
+        NO_DEFLATE,
+        flags={"tls": ("--ssl-certificate", "{certificate}", "--ssl-keyfile", "{key}")},
+    ),
+    Server("node-ws", "node", ("peers/node_ws_server.js", "{port}"), ("ws",)),
+    Server("bun", "bun", ("peers/bun_server.js", "{port}"), ("bun",)),
+)
+
+
+class Client(NamedTuple):
+    name: str
+    script: str
+    packages: tuple[str, ...]
+    plain_asyncio: bool = False
+
+    @property
+    def ours(self) -> bool:
+        return not self.packages
+
+
+CLIENTS = tuple(
+    Client(name + ("-asyncio" if plain_asyncio else ""), f"clients/{script}.py", packages, plain_asyncio)
+    for name, script, packages in (
+        ("everwire", "everwire_client", ()),
+        ("picows", "picows_client", ("picows",)),
+        ("picows.websockets", "picows_websockets_client", ("picows",)),
+        ("websockets", "websockets_client", ("websockets",)),
+        ("aiohttp", "aiohttp_client", ("aiohttp",)),
+    )
+    for plain_asyncio in (False, True)
+)
+
+CLIENTS_SERVER = ("bun", "node-ws", "picows")
+"""What the clients talk to: the first of these that is there."""
