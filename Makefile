@@ -98,7 +98,7 @@ clean: ## Remove all that was built; the virtual environment stays
 
 .PHONY: distclean
 distclean: clean ## Remove the virtual environment and what was downloaded, too
-	rm -rf $(VENV) .cache
+	rm -rf $(VENV) .cache bench/.cache
 
 # --- the steps -------------------------------------------------------------------------------------------------
 

@@ -49,7 +49,8 @@ def texts() -> list[Path]:
     folders = [PACKAGE, *(ROOT / each for each in ("tests", "docs", "examples", "bench", ".github"))]
     found = [path for folder in folders for path in folder.rglob("*") if path.suffix in TEXT]
     found += [path for path in ROOT.iterdir() if path.is_file() and path.suffix in TEXT]
-    found = [path for path in found if "node_modules" not in path.parts]
+    fetched = {".cache", "node_modules"}
+    found = [path for path in found if not fetched & set(path.parts)]
     # Cython writes a .c file beside each .pyx.
     return sorted(path for path in found if not path.with_suffix(".pyx").exists() or path.suffix != ".c")
 
