@@ -1,0 +1,72 @@
+"""A WebSocket connection as its users see it."""
+
+from cpython.ref cimport PyObject
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from .link cimport Link
+from .reactor cimport Deferred
+from .settings cimport Settings
+
+
+cdef class Audience(Deferred):
+    """Connections that get the same messages: what a Connection knows of a Topic."""
+
+    cdef int catch_up(self, Connection connection) except -1
+    cdef int drained(self, Connection connection) except -1
+    cdef int leave(self, Connection connection) except -1
+
+
+cdef class Receive:
+    """What ``recv`` returns: a coroutine and the future that it waits for, in one object."""
+
+    cdef Connection connection
+    cdef object decode
+    cdef object callback, context
+    cdef bint iterating, blocking, waiting, cancelled
+
+    cdef object step(self)
+    cdef int wake(self, bint here) except -1
+
+
+cdef class Connection(Link):
+    cdef readonly Settings settings
+    cdef object __weakref__
+    cdef public object data
+    cdef bytes head
+    cdef object message_head            # what parse_head made of head
+    cdef readonly object subprotocol
+    cdef readonly object task
+    cdef readonly object response
+    cdef list queue
+    cdef Receive waiter
+    cdef list drain_waiters, close_waiters
+    cdef dict pings
+    cdef object fragmenting             # a future while a fragmented message is being sent
+    cdef object facade                  # the transport of a connection that was handed over
+    cdef object topics                  # None, the one Audience, or a dict of them with their places
+    cdef uint32_t place                 # in the one Audience
+    cdef bytes late_pong
+    cdef size_t queued_bytes
+    cdef uint32_t queue_start
+    cdef uint32_t since                 # tick at which the phase began
+    cdef uint32_t heard                 # tick of the last message
+    cdef uint32_t ping_tick, ping_key
+    cdef readonly double latency
+    cdef double ping_time
+    cdef bint pinging, opened, over_limit
+
+    cdef int join(self, Audience audience, uint32_t place) except -1
+    cdef int64_t place_in(self, Audience audience) except? -2
+    cdef int forget(self, Audience audience) except -1
+    cdef int _catch_up(self) except -1
+    cdef int start_timer(self) except -1
+    cdef int report(self, str what) except -1
+    cdef object next_message(self, object decode)
+    cdef inline bint has_message(self) noexcept
+    cdef bint is_over(self) noexcept
+    cdef int transmit(self, object message, object text, bint compress) except -1
+    cdef int _wake_receiver(self, bint here) except -1
+    cdef int _start(self) except -1
+    cdef int _resume(self) except -1
+    cdef int _ping(self) except -1

@@ -1,0 +1,331 @@
+"""Topics: messages that are framed once and sent to many connections.
+
+What is published in one turn of the loop is gathered, framed, in one chunk (one more for each set of compression
+parameters among the members), and sent to every member from that chunk at the end of the turn. A member is a cursor
+into it. A member that is behind holds a reference to the chunk, not a copy.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.ref cimport PyObject
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
+
+from .connection cimport Audience, Connection
+from .frames cimport BINARY, HEAD_MAX, TEXT, write_head
+from .protocol cimport OPEN
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(object o)
+
+cdef enum:
+    CLOSE_THEM = 0
+    DROP = 1
+    LATEST = 2
+
+cdef enum:
+    CHUNK = 4096        # bytes of a chunk at first
+    CHUNK_KEPT = 65536  # bytes of the largest chunk that is used again
+
+POLICIES = {"close": CLOSE_THEM, "drop": DROP, "latest": LATEST}
+
+
+cdef class Variant:
+    def __cinit__(self, deflater=None):
+        self.deflater = deflater
+        self.chunk = b""
+
+    cdef int append(self, int opcode, object data) except -1:
+        """Append a message, framed."""
+        cdef size_t n = PyBytes_GET_SIZE(data), room
+        cdef uint8_t first = 128 | opcode
+        cdef uint8_t* end
+        cdef bytes grown
+        if self.deflater is not None and n >= 64:
+            data = self.deflater.compress(data)
+            n = PyBytes_GET_SIZE(data)
+            first |= 64
+        room = PyBytes_GET_SIZE(self.chunk)
+        if self.used + n + HEAD_MAX > room:
+            grown = PyBytes_FromStringAndSize(NULL, max(room * 2, self.used + n + HEAD_MAX, <size_t>CHUNK))
+            memcpy(PyBytes_AS_STRING(grown), PyBytes_AS_STRING(self.chunk), self.used)
+            self.chunk = grown
+        self.last_start = self.used
+        end = <uint8_t*>PyBytes_AS_STRING(self.chunk) + self.used
+        self.used += write_head(end, first, n, False, 0)
+        memcpy(PyBytes_AS_STRING(self.chunk) + self.used, PyBytes_AS_STRING(data), n)
+        self.used += n
+        self.messages += 1
+        return 0
+
+    cdef int next_turn(self, bint keep_latest) except -1:
+        """Everybody has what there is: begin anew, in the same chunk unless somebody still sends from it."""
+        if keep_latest and self.messages:
+            self.latest = PyBytes_FromStringAndSize(
+                PyBytes_AS_STRING(self.chunk) + self.last_start, self.used - self.last_start
+            )
+        if Py_REFCNT(self.chunk) > 1 or PyBytes_GET_SIZE(self.chunk) > CHUNK_KEPT:
+            self.chunk = b""
+        self.used = self.messages = 0
+        return 0
+
+
+cdef class Topic(Audience):
+    """Connections that get the same messages.
+
+    Messages of a topic reach each member in the order in which they were published, and in order with what is sent to
+    that connection alone. Members leave by themselves when they close.
+
+    Parameters:
+        max_backlog: bytes that may wait to be sent to a member, 1 MiB by default; a member with more is too slow.
+        overflow: what is done about a member that is too slow: ``"close"`` it with code 1013 (the default), ``"drop"``
+            the message for it, or ``"latest"``: once it has caught up, send it the latest message only.
+
+    Attributes:
+        published: messages published.
+        delivered: messages handed to members.
+        dropped: messages that members did not get because they were too slow.
+        disconnected: members that were closed because they were too slow.
+    """
+
+    def __cinit__(self, *, max_backlog=1 << 20, overflow="close"):
+        if overflow not in POLICIES:
+            raise ValueError(f"overflow is 'close', 'drop' or 'latest', not {overflow!r}")
+        if not isinstance(max_backlog, int) or max_backlog < 1:
+            raise ValueError(f"max_backlog is a number of bytes above 0, not {max_backlog!r}")
+        self.policy = POLICIES[overflow]
+        self.max_backlog = max_backlog
+        self.connections = []
+        self.variants = [Variant()]
+
+    def __dealloc__(self):
+        PyMem_Free(self.members)
+
+    def __len__(self):
+        return len(self.connections) - self.holes
+
+    def __contains__(self, connection):
+        return isinstance(connection, Connection) and (<Connection>connection).place_in(self) >= 0
+
+    def __iter__(self):
+        return iter([connection for connection in self.connections if connection is not None])
+
+    def add(self, Connection connection not None) -> None:
+        """Make an open connection of a server a member; what is published from now on is sent to it.
+
+        Raises:
+            ConnectionClosed: the connection is not open.
+            ValueError: it is a client's connection, or one of another event loop.
+        """
+        cdef uint32_t place = len(self.connections)
+        cdef Member* member
+        cdef Variant variant
+        if connection.client:
+            raise ValueError("a topic's members are connections of a server: a client has to mask each message by itself")
+        if connection.state != OPEN:
+            raise connection.closing_error()
+        if self.reactor is None:
+            self.reactor = connection.reactor
+        elif self.reactor is not connection.reactor:
+            raise ValueError("the members of a topic belong to one event loop")
+        if connection.place_in(self) >= 0:
+            return
+        if place == self.room:
+            members = PyMem_Realloc(self.members, (self.room * 2 + 4) * sizeof(Member))
+            if not members:
+                raise MemoryError
+            self.members = <Member*>members
+            self.room = self.room * 2 + 4
+        member = &self.members[place]
+        member.variant = self.variant_of(connection)
+        variant = self.variants[member.variant]
+        variant.members += 1
+        member.cursor = variant.used
+        member.taken = variant.messages
+        member.lagging = False
+        self.connections.append(connection)
+        connection.join(self, place)
+
+    def discard(self, Connection connection not None) -> None:
+        """Remove a member, if it is one; what was published before still reaches it."""
+        if connection.place_in(self) >= 0:
+            if connection.state == OPEN:
+                self.catch_up(connection)
+            self.leave(connection)
+
+    def publish(self, message, *, text=None) -> int:
+        """Send a message to all members at the end of the loop's turn; return how many there are.
+
+        A ``str`` goes as text, a bytes-like object as binary; *text* says otherwise (the bytes must then be UTF-8).
+        """
+        cdef Variant variant
+        cdef int opcode
+        if isinstance(message, str):
+            data = (<str>message).encode()
+            opcode = BINARY if text is False else TEXT
+        else:
+            data = bytes(message) if not isinstance(message, int) else None
+            if data is None:
+                raise TypeError("a message is str or bytes-like, not int")
+            opcode = TEXT if text else BINARY
+        self.published += 1
+        if self.running:
+            if self.late is None:
+                self.late = []
+            self.late.append((opcode, data))
+        elif self.connections:
+            for variant in self.variants:
+                if variant.members:
+                    variant.append(opcode, data)
+            self.reactor.defer(self)
+        return len(self)
+
+    def publish_threadsafe(self, message, *, text=None) -> None:
+        """Publish from another thread than the event loop's."""
+        if self.reactor is not None:
+            self.reactor.loop.call_soon_threadsafe(lambda: self.publish(message, text=text))
+
+    cdef int run(self) except -1:
+        """The turn ends: every member gets what it does not have yet."""
+        cdef Py_ssize_t i = 0
+        cdef Member* member
+        cdef Variant variant
+        self.running = True
+        try:
+            while i < len(self.connections):
+                connection = self.connections[i]
+                if connection is not None:
+                    self.deliver(<Connection>connection, &self.members[i])
+                    self.members[i].cursor = self.members[i].taken = 0
+                i += 1
+        finally:
+            self.running = False
+            for variant in self.variants:
+                variant.next_turn(self.policy == LATEST)
+        if self.holes:
+            self.compact()
+        if self.late is not None:
+            late, self.late = self.late, None
+            for opcode, data in late:
+                for variant in self.variants:
+                    if variant.members:
+                        variant.append(opcode, data)
+            if self.connections:
+                self.reactor.defer(self)
+        return 0
+
+    cdef int deliver(self, Connection connection, Member* member) except -1:
+        """Send a member what it does not have yet."""
+        cdef Variant variant = <Variant>self.variants[member.variant]
+        cdef size_t n = variant.used - member.cursor
+        cdef size_t start = member.cursor
+        if not n:
+            return 0
+        if member.lagging or (connection.out.size and connection.out.size + n > self.max_backlog):
+            return self.fall_behind(connection, member, variant)
+        if connection.state != OPEN:
+            return 0
+        self.delivered += variant.messages - member.taken
+        if variant.deflater is not None and connection.deflater is not variant.deflater:
+            connection.deflater.foreign()
+        return connection.share(
+            <uint8_t*>PyBytes_AS_STRING(variant.chunk) + start, n, <PyObject*>variant.chunk
+        )
+
+    cdef int fall_behind(self, Connection connection, Member* member, Variant variant) except -1:
+        self.dropped += variant.messages - member.taken
+        if self.policy == LATEST:
+            member.lagging = True
+        elif self.policy == CLOSE_THEM and connection.state == OPEN:
+            self.disconnected += 1
+            connection.send_close(1013, "too slow")
+        return 0
+
+    cdef int catch_up(self, Connection connection) except -1:
+        """Something is to be sent to this member alone: what was published before goes first."""
+        cdef int64_t place = connection.place_in(self)
+        cdef Member* member = &self.members[place]
+        cdef Variant variant = <Variant>self.variants[member.variant]
+        cdef size_t n = variant.used - member.cursor
+        cdef size_t start = member.cursor
+        if not n or self.running:
+            return 0
+        member.cursor = variant.used
+        if member.lagging or (connection.out.size and connection.out.size + n > self.max_backlog):
+            self.fall_behind(connection, member, variant)
+        else:
+            self.delivered += variant.messages - member.taken
+            if variant.deflater is not None and connection.deflater is not variant.deflater:
+                connection.deflater.foreign()
+            # A copy: the chunk still grows.
+            connection.write(<uint8_t*>PyBytes_AS_STRING(variant.chunk) + start, n, NULL)
+        self.members[place].taken = variant.messages
+        return 0
+
+    cdef int drained(self, Connection connection) except -1:
+        """A member has caught up."""
+        cdef int64_t place = connection.place_in(self)
+        cdef Variant variant
+        if not self.members[place].lagging or connection.out.size > connection.low:
+            return 0
+        self.members[place].lagging = False
+        variant = <Variant>self.variants[self.members[place].variant]
+        if variant.latest is not None:
+            self.delivered += 1
+            if variant.deflater is not None and connection.deflater is not variant.deflater:
+                connection.deflater.foreign()
+            connection.share(
+                <uint8_t*>PyBytes_AS_STRING(variant.latest), PyBytes_GET_SIZE(variant.latest), <PyObject*>variant.latest
+            )
+        return 0
+
+    cdef int leave(self, Connection connection) except -1:
+        """A member is gone."""
+        cdef int64_t place = connection.place_in(self)
+        cdef Py_ssize_t last = len(self.connections) - 1
+        cdef Variant variant
+        if place < 0:
+            return 0
+        variant = self.variants[self.members[place].variant]
+        variant.members -= 1
+        connection.forget(self)
+        if self.running:
+            self.connections[place] = None
+            self.holes += 1
+            return 0
+        if place != last:
+            self.members[place] = self.members[last]
+            moved = <Connection>self.connections[last]
+            self.connections[place] = moved
+            (<Connection>moved).join(self, place)
+        self.connections.pop()
+        return 0
+
+    cdef int compact(self) except -1:
+        """Close the gaps of those who left while the members were gone through."""
+        cdef Py_ssize_t i, place = 0
+        for i in range(len(self.connections)):
+            connection = self.connections[i]
+            if connection is not None:
+                if i != place:
+                    self.members[place] = self.members[i]
+                    self.connections[place] = connection
+                    (<Connection>connection).join(self, place)
+                place += 1
+        del self.connections[place:]
+        self.holes = 0
+        return 0
+
+    cdef uint32_t variant_of(self, Connection connection) except? 0:
+        """Which form of the messages a connection gets."""
+        cdef Variant variant
+        cdef uint32_t i
+        if connection.deflater is None:
+            return 0
+        shared = connection.deflater.shared
+        for i in range(1, len(self.variants)):
+            variant = self.variants[i]
+            if variant.deflater is shared:
+                return i
+        self.variants.append(Variant(shared))
+        return len(self.variants) - 1
