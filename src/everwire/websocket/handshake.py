@@ -99,8 +99,8 @@ class ServerHandshake:
     """
 
     origins: Origins = "same"
-    """Which pages may connect: ``"same"`` (those whose host and port are in the Host header), a list, or None:
-    all. See :data:`everwire.websocket.origins.Origins`."""
+    """Which pages may connect: ``"same"`` (host and port as in the Host header), a list, or None: any.
+    See :data:`everwire.websocket.origins.Origins`."""
 
     subprotocols: Sequence[str] = ()
     """The subprotocols that the server speaks, the preferred ones first. If none of them is offered, the
