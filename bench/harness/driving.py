@@ -10,7 +10,8 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 MESSAGE = "0123456789abcdef"
 
@@ -37,8 +38,8 @@ class Meter:
         return {"per_s": self.count / self._wall, "cpu_us": self._cpu * 1e6 / self.count}
 
 
-Connect = Callable[[str], Awaitable[None]]
-Echo = Callable[[str, Meter], Awaitable[None]]
+Connect = Callable[[str], Coroutine[Any, Any, None]]
+Echo = Callable[[str, Meter], Coroutine[Any, Any, None]]
 
 
 async def _connect_again_and_again(connect: Connect, uri: str, meter: Meter) -> None:

@@ -12,24 +12,21 @@ HANDSHAKES = "handshakes_per_s"
 BYTES = "bytes_per_connection"
 
 FIGURES = {
-    CPU: "CPU µs a message",
+    CPU: "CPU µs",
     RATE: "messages/s",
     "p50_us": "p50 µs",
     "p99_us": "p99 µs",
     HANDSHAKES: "handshakes/s",
-    "cpu_us_per_handshake": "CPU µs a handshake",
-    BYTES: "bytes a connection",
+    "cpu_us_per_handshake": "CPU µs",
+    BYTES: "bytes",
 }
 
 
 def label(load: str, figure: str) -> str:
-    """What a figure is called under a load."""
-    thing = {
-        "client-connect": "connection",
-        "client-echo-1": "round trip",
-        "client-echo-100": "round trip",
-    }.get(load)
-    return FIGURES[figure].replace("message", thing) if thing else FIGURES[figure]
+    """What a figure is called under a load: a count of messages, deliveries, round trips or connections."""
+    things = {"fan": "deliveries", "client-connect": "connections"}
+    thing = things.get(load, "round trips" if load.startswith("client") else "messages")
+    return FIGURES[figure].replace("messages", thing)
 
 
 class Load(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from .contenders import CLIENTS, SERVERS
-from .loads import BYTES, CLIENT_LOADS, CPU, FIGURES, HANDSHAKES, LOADS, RATE, ClientLoad, Load, label
+from .contenders import CLIENTS, SERVERS, Client, Server
+from .loads import CLIENT_LOADS, CPU, FIGURES, HANDSHAKES, LOADS, RATE, ClientLoad, Load, label
 from .results import Results
 from .targets import TARGETS, Standing, standing
 
@@ -16,11 +16,15 @@ try:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    RICH = True
 except ImportError:
-    Console = None
+    RICH = False
 
 GOOD, BAD, DIM, OURS = "green", "red", "dim", "cyan"
-OURS_NAMES = {contender.name for contender in (*SERVERS, *CLIENTS) if contender.ours}
+CONTENDERS: list[Server | Client] = [*SERVERS, *CLIENTS]
+ORDER = [contender.name for contender in CONTENDERS]
+OURS_NAMES = {contender.name for contender in CONTENDERS if contender.ours}
 
 
 class Cell(NamedTuple):
@@ -28,36 +32,37 @@ class Cell(NamedTuple):
     style: str = ""
 
 
-def show_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """The first column is left-aligned, the others are right-aligned; colours where the terminal has them."""
-    if Console is None:
-        _plain_table(columns, rows)
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+    """A heading and a table, the first column left-aligned; with colours where the terminal has them."""
+    if not RICH:
+        _plain_table(title, columns, rows)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", header_style=DIM, no_wrap=True)
+    for position, column in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if position else "left"
+        table.add_column(column, justify=justify, header_style=DIM, no_wrap=True)
     for row in rows:
         table.add_row(*[Text(cell.text, cell.style) for cell in row])
     console = Console()
     if not console.is_terminal:
-        console = Console(width=140)
+        console = Console(width=120)
+    console.print(Text(title, "bold"))
     console.print(table)
     console.print()
 
 
-def _plain_table(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
+def _plain_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
     colours = {GOOD: "32", BAD: "31", DIM: "2", OURS: "36"} if sys.stdout.isatty() else {}
-    widths = [
-        max(len(line[i]) for line in (columns, *[[c.text for c in row] for row in rows]))
-        for i in range(len(columns))
-    ]
-    for line in ([Cell(column, DIM) for column in columns], *rows):
+    lines: list[Sequence[Cell]] = [[Cell(column, DIM) for column in columns], *rows]
+    widths = [max(len(line[position].text) for line in lines) for position in range(len(columns))]
+    print(title)
+    for line in lines:
         cells = []
-        for number, (cell, width) in enumerate(zip(line, widths, strict=True)):
-            text = cell.text.ljust(width) if number == 0 else cell.text.rjust(width)
+        for position, (cell, width) in enumerate(zip(line, widths, strict=True)):
+            text = cell.text.rjust(width) if position else cell.text.ljust(width)
             code = colours.get(cell.style.split()[-1] if cell.style else "")
             cells.append(f"\x1b[{code}m{text}\x1b[0m" if code else text)
-        print("  ".join(cells))
+        print("  ".join(cells).rstrip())
     print()
 
 
@@ -66,7 +71,7 @@ def number(value: float | None) -> str:
         return "-"
     if value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.3g}" if value < 10 else f"{value:.1f}"
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def show_load(results: Results, load: Load | ClientLoad) -> None:
@@ -74,34 +79,25 @@ def show_load(results: Results, load: Load | ClientLoad) -> None:
     measured = results.samples.get(load.name)
     if not measured:
         return
-    order = [contender.name for contender in (*SERVERS, *CLIENTS)]
-    names = sorted(measured, key=order.index)
+    names = sorted(measured, key=ORDER.index)
     idle = isinstance(load, Load) and load.idle
     main = HANDSHAKES if idle else RATE if load.name == "client-connect" else CPU
     figures = [figure for figure in FIGURES if any(figure in measured[name] for name in names)]
     figures.sort(key=lambda figure: figure != main)
     ours = next((name for name in names if name in OURS_NAMES), None)
-    columns = [
-        load.title,
-        *[label(load.name, figure) for figure in figures],
-        "min to max",
-        *([f"{ours} is"] if ours else []),
-    ]
     base = results.median(load.name, ours, main) if ours else None
     rows = []
     for name in names:
         samples = results.of(load.name, name, main)
-        spread = f"{number(min(samples))} to {number(max(samples))}"
         row = [Cell(name, f"bold {OURS}" if name in OURS_NAMES else "")]
-        row += [
-            Cell(number(results.median(load.name, name, figure)), "bold" if figure == main else "")
-            for figure in figures
-        ]
-        row.append(Cell(spread, DIM))
-        if base is not None:
-            row.append(Cell(f"{base / statistics.median(samples):.2f} of it", DIM))
+        styles = ["bold" if figure == main else "" for figure in figures]
+        medians = [number(results.median(load.name, name, figure)) for figure in figures]
+        row += map(Cell, medians, styles)
+        row.append(Cell(f"{number(min(samples))} to {number(max(samples))}", DIM))
+        row.append(Cell(f"{base / statistics.median(samples):.2f}" if base else "", DIM))
         rows.append(row)
-    show_table(columns, rows)
+    columns = ["", *[label(load.name, figure) for figure in figures], "min to max", "ours/it" if ours else ""]
+    show_table(load.title, columns, rows)
 
 
 def standings(results: Results) -> list[Standing]:
@@ -109,39 +105,31 @@ def standings(results: Results) -> list[Standing]:
 
 
 def show_targets(results: Results) -> None:
-    """Every target of a load that was run; the others are only counted."""
-    all_of_them = standings(results)
-    shown = [one for one in all_of_them if one.target.load in results.samples]
-    columns = ["target", "figure", "ours", "is", "against", "ratio", "aim", ""]
-    show_table(columns, [_target_row(one) for one in shown])
-    verdicts = [one.reached for one in all_of_them]
-    print(
-        f"{verdicts.count(True)} reached, {verdicts.count(False)} missed, {verdicts.count(None)} not measured"
-    )
+    """Every target of a load that was run, by what of ours it is for; the others are only counted."""
+    everything = standings(results)
+    shown = [one for one in everything if one.target.load in results.samples]
+    for ours in dict.fromkeys(one.target.ours for one in shown):
+        columns = ["", "is", "against", "ratio", "aim", ""]
+        rows = [_target_row(one) for one in shown if one.target.ours == ours]
+        show_table(f"targets: {ours}", columns, rows)
+    verdicts = [one.reached for one in everything]
+    counts = {verdict: verdicts.count(verdict) for verdict in (True, False, None)}
+    print(f"targets: {counts[True]} reached, {counts[False]} missed, {counts[None]} not measured")
 
 
 def _target_row(one: Standing) -> tuple[Cell, ...]:
     target = one.target
-    verdict = {
-        True: Cell("reached", GOOD),
-        False: Cell("missed", f"bold {BAD}"),
-        None: Cell("not measured", DIM),
-    }[one.reached]
-    against = "" if target.peer is None else f"{target.peer} {number(one.reference)}"
-    ratio = "" if target.peer is None or one.ratio is None else f"{one.ratio:.3f}"
-    bound = (
-        f"{target.bound:g}"
-        if target.peer is None or target.figure not in (CPU, BYTES)
-        else f"{target.bound:.2f}"
-    )
+    verdict = Cell("not measured", DIM)
+    if one.reached is not None:
+        verdict = Cell("reached", GOOD) if one.reached else Cell("missed", f"bold {BAD}")
+    what = target.load if target.figure == CPU else f"{target.load}, {label(target.load, target.figure)}"
+    against = "" if one.peer is None else f"{one.peer.removesuffix('-asyncio')} {number(one.reference)}"
     return (
-        Cell(target.load),
-        Cell(label(target.load, target.figure)),
-        Cell(target.ours, OURS),
+        Cell(what),
         Cell(number(one.value)),
         Cell(against),
-        Cell(ratio),
-        Cell(f"{'≤' if target.sense == '<=' else '≥'} {bound}"),
+        Cell("" if target.peer is None or one.ratio is None else f"{one.ratio:.2f}"),
+        Cell(f"{'≤' if target.sense == '<=' else '≥'} {target.bound:g}"),
         verdict,
     )
 
@@ -149,7 +137,7 @@ def _target_row(one: Standing) -> tuple[Cell, ...]:
 def show(results: Results) -> None:
     facts = results.machine
     print(f"\n{facts['cpu']}, {facts['cores']} cores, {facts['kernel']}, Python {facts['python']}")
-    print(f"medians of {results.rounds} rounds of {results.seconds:g} s, {results.date}")
+    print(f"{results.date}, medians of {results.rounds} rounds of {results.seconds:g} s")
     print(", ".join(f"{name} {version}" for name, version in results.versions.items()), end="\n\n")
     for load in (*LOADS, *CLIENT_LOADS):
         show_load(results, load)

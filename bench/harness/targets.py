@@ -26,6 +26,7 @@ class Standing(NamedTuple):
     target: Target
     value: float | None
     """Our median; None if it was not measured."""
+    peer: str | None
     reference: float | None
     ratio: float | None
     reached: bool | None
@@ -76,14 +77,14 @@ TARGETS = (*_servers(), *_clients())
 def standing(target: Target, median: Callable[[str, str, str], float | None]) -> Standing:
     """How one target stands; `median` looks a figure up by load, contender and figure."""
     value = median(target.load, target.ours, target.figure)
-    if target.peer is None:
-        reference, ratio = None, value
-    else:
-        peers = PYTHON_PEERS if target.peer == BEST_PYTHON_PEER else (target.peer,)
-        figures = [figure for peer in peers if (figure := median(target.load, peer, target.figure))]
-        reference = (min if target.sense == "<=" else max)(figures, default=None)
-        ratio = value / reference if value is not None and reference else None
+    peer, reference, ratio = target.peer, None, value
+    if peer is not None:
+        peers = PYTHON_PEERS if peer == BEST_PYTHON_PEER else (peer,)
+        found = [(figure, name) for name in peers if (figure := median(target.load, name, target.figure))]
+        if found:
+            reference, peer = min(found) if target.sense == "<=" else max(found)
+        ratio = value / reference if value is not None and reference is not None else None
     reached = None
     if ratio is not None:
         reached = ratio <= target.bound if target.sense == "<=" else ratio >= target.bound
-    return Standing(target, value, reference, ratio, reached)
+    return Standing(target, value, peer, reference, ratio, reached)
