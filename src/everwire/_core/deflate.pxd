@@ -1,6 +1,9 @@
 """Messages compressed and decompressed for permessage-deflate (RFC 7692, section 7.2)."""
 
+cimport cython
 
+
+@cython.final
 cdef class Deflater:
     cdef object stream
     cdef object pack             # the stream's methods
@@ -17,6 +20,7 @@ cdef class Deflater:
     cdef int start(self) except -1
 
 
+@cython.final
 cdef class Inflater:
     cdef object stream           # None without context takeover
     cdef readonly int window_bits

@@ -202,12 +202,14 @@ class Request:
         path: the request target as sent, query included: "/chat?room=1".
         headers: the header fields.
         version: "HTTP/1.1" or "HTTP/1.0".
+        username: who sent it, if the server asked for a user name and a password; not sent by itself.
     """
 
     method: str
     path: str
     headers: Headers
     version: str = "HTTP/1.1"
+    username: str | None = field(default=None, kw_only=True)
 
     @classmethod
     def parse(cls, head: bytes) -> Request:
