@@ -85,6 +85,11 @@ class WebSocketURI:
         return self.secure, self.host, self.port
 
     @property
+    def without_query(self) -> str:
+        """The URI for errors and logs: a query may hold a token."""
+        return str(self).partition("?")[0]
+
+    @property
     def userinfo(self) -> tuple[str, str] | None:
         """The user name and the password, or None if the URI has neither."""
         if self.username is None:
