@@ -215,6 +215,32 @@ def test_many_messages_keep_the_page_small(tab: Page, url: str) -> None:
     expect(tab.locator("#log .row")).to_have_count(1000)
 
 
+def test_the_newest_message_is_in_view_until_one_scrolls_up(tab: Page, url: str) -> None:
+    tab.set_viewport_size({"width": 390, "height": 700})
+    connect(tab, url)
+    received, jump = tab.locator("#log .received"), tab.get_by_role("button", name="Newest messages")
+    for number in range(20):
+        say(tab, f"message {number}")
+    expect(received.last).to_have_text(re.compile("message 19"))
+    expect(received.last).to_be_in_viewport()
+    # The log gets smaller when the fields come back.
+    tab.get_by_role("button", name="Disconnect").click()
+    expect(tab.locator("#log .event").last).to_be_in_viewport()
+    expect(jump).to_be_hidden()
+    tab.get_by_role("button", name="Connect").click()
+    expect(tab.get_by_role("status")).to_have_text("Connected")
+    expect(tab.locator("#log .event").last).to_be_in_viewport()
+
+    tab.locator("#log").press("Home")
+    expect(received.first).to_be_in_viewport()
+    say(tab, "below")
+    expect(jump).to_be_visible()
+    expect(received.last).not_to_be_in_viewport()
+    jump.click()
+    expect(received.last).to_be_in_viewport()
+    expect(jump).to_be_hidden()
+
+
 def test_everything_can_be_done_with_the_keyboard(tab: Page, url: str) -> None:
     tab.goto(url)
     expect(tab.get_by_role("button", name="Connect")).to_be_focused()

@@ -30,7 +30,7 @@ class Site:
     def __init__(self, *, max_backlog: int) -> None:
         self.room = everwire.Topic(max_backlog=max_backlog)
 
-    async def handle(self, ws: everwire.ServerConnection) -> None:
+    async def handle(self, ws: everwire.Connection) -> None:
         """Serve one WebSocket until it closes."""
         with contextlib.suppress(everwire.ConnectionClosed):
             if ws.request.pathname == "/room":
@@ -39,7 +39,7 @@ class Site:
                 async for message in ws:
                     await ws.send(message)
 
-    async def _talk(self, ws: everwire.ServerConnection) -> None:
+    async def _talk(self, ws: everwire.Connection) -> None:
         self.room.add(ws)
         try:
             async for message in ws:
@@ -52,7 +52,7 @@ class Site:
         return offered[0] if offered else None
 
     def process_request(
-        self, connection: everwire.ServerConnection, request: everwire.Request
+        self, connection: everwire.Connection, request: everwire.Request
     ) -> everwire.Response | None:
         """The answer to a plain HTTP request, or None to go on with the WebSocket handshake."""
         path = request.pathname
