@@ -83,7 +83,7 @@ asan: $(STAMPS)/test ## Run the tests of the core with address and undefined-beh
 		$(PY) setup.py --quiet build --build-base build/asan --build-lib build/asan/lib
 	LD_PRELOAD="$(RUNTIMES)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
 		PYTHONMALLOC=malloc PYTHONPATH=build/asan/lib \
-		$(PY) -m pytest $(or $(ARGS),tests/_core tests/websocket)
+		$(PY) -m pytest $(or $(ARGS),tests/core tests/websocket)
 
 .PHONY: dist
 dist: $(STAMPS)/package ## Make the source distribution and a wheel in dist/
