@@ -1,3 +1,80 @@
-"""Real-time messaging for Python in one package."""
+"""Real-time messaging for Python in one package: WebSockets as fast as C++, strict and safe.
+
+::
+
+    async def echo(ws):
+        async for message in ws:
+            await ws.send(message)
+
+    async with everwire.serve(echo, "127.0.0.1", 8080) as server:
+        await server.serve_forever()
+"""
 
 __version__ = "0.1.0.dev0"
+
+from everwire._core.connection import Connection
+from everwire._core.status import SendStatus
+from everwire._core.topic import Topic
+from everwire.errors import (
+    Close,
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    EverwireError,
+    HandshakeError,
+    InvalidHeader,
+    InvalidMessage,
+    InvalidOrigin,
+    InvalidPayload,
+    InvalidState,
+    InvalidStatus,
+    InvalidURI,
+    MessageTooBig,
+    NegotiationError,
+    ProtocolError,
+    ProxyError,
+    RedirectError,
+)
+from everwire.websocket.auth import basic_auth
+from everwire.websocket.backoff import Backoff
+from everwire.websocket.client import connect
+from everwire.websocket.extensions import Deflate
+from everwire.websocket.listener import Listener
+from everwire.websocket.messages import Headers, Request, Response
+from everwire.websocket.server import Server, serve
+
+__all__ = [
+    "Backoff",
+    "Close",
+    "ConcurrencyError",
+    "Connection",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "Deflate",
+    "EverwireError",
+    "HandshakeError",
+    "Headers",
+    "InvalidHeader",
+    "InvalidMessage",
+    "InvalidOrigin",
+    "InvalidPayload",
+    "InvalidState",
+    "InvalidStatus",
+    "InvalidURI",
+    "Listener",
+    "MessageTooBig",
+    "NegotiationError",
+    "ProtocolError",
+    "ProxyError",
+    "RedirectError",
+    "Request",
+    "Response",
+    "SendStatus",
+    "Server",
+    "Topic",
+    "basic_auth",
+    "connect",
+    "serve",
+]

@@ -307,8 +307,11 @@ cdef class Connection(Link):
         self.reactor.unschedule(self.sid)
         self._interest()
 
+    def pause_raw(self):
+        self.set_reading(False)
+
     def resume_raw(self):
-        self.resume_rest()
+        self.set_reading(True)
 
     def raw_write(self, data not None):
         cdef Py_buffer view
@@ -334,6 +337,7 @@ cdef class Connection(Link):
         settings = self.settings
         if settings.handler is not None:
             self.task = self.reactor.loop.create_task(settings.handler(self))
+            settings.tasks.add(self.task)
             self.task.add_done_callback(self._handler_done)
         elif settings.on_open is not None:
             try:
@@ -344,6 +348,7 @@ cdef class Connection(Link):
 
     def _handler_done(self, task):
         self.task = None
+        self.settings.tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             error = task.exception()
             if not (self.is_over() and isinstance(error, type(self.closing_error()).__mro__[1])):

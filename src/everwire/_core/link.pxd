@@ -36,7 +36,7 @@ cdef class Link(Protocol):
     cdef int32_t sid, fd
     cdef ew_address peer
     cdef readonly uint8_t phase
-    cdef bint reading_wanted           # nobody paused reading
+    cdef readonly bint reading_wanted           # nobody paused reading
     cdef bint choked                   # the peer does not read: we do not read either
     cdef bint blocked                  # the socket takes no more for now
     cdef bint corking

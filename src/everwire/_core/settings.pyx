@@ -67,6 +67,7 @@ cdef class Settings:
         self.on_idle = on_idle
         self.parse_head = parse_head
         self.handler = handler
+        self.tasks = set()
         self.logger = logger if logger is not None else logging.getLogger("everwire.client" if client else "everwire.server")
         if listener is not None:
             self.on_open, self.on_close, self.on_drain = listener.on_open, listener.on_close, listener.on_drain

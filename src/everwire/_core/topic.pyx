@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from .connection cimport Audience, Connection
+from .deflate cimport Deflater, deflater
 from .frames cimport BINARY, HEAD_MAX, TEXT, write_head
 from .protocol cimport OPEN
 
@@ -322,7 +323,8 @@ cdef class Topic(Audience):
         cdef uint32_t i
         if connection.deflater is None:
             return 0
-        shared = connection.deflater.shared
+        mine = <Deflater>connection.deflater
+        shared = deflater(mine.window_bits, False, mine.level, mine.mem_level)
         for i in range(1, len(self.variants)):
             variant = self.variants[i]
             if variant.deflater is shared:

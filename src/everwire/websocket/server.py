@@ -1,0 +1,500 @@
+"""``serve``: accept WebSocket connections."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import socket
+import ssl as tls
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from types import TracebackType
+from typing import Any, Literal, cast
+
+from everwire._core.acceptor import Acceptor
+from everwire._core.connection import Connection
+from everwire._core.reactor import get_reactor, polls
+from everwire._core.settings import Settings
+from everwire.errors import HandshakeError
+from everwire.websocket.auth import BasicAuth
+from everwire.websocket.codec import as_deflate, codecs
+from everwire.websocket.extensions import Deflate
+from everwire.websocket.fallback import Adapter
+from everwire.websocket.handshake import Accepted, SelectSubprotocol, ServerHandshake, error_response
+from everwire.websocket.listener import Callbacks, Listener
+from everwire.websocket.messages import HeadersLike, Request, Response
+from everwire.websocket.origins import Origins
+from everwire.websocket.sockets import listening_sockets, remove_path, unix_socket
+from everwire.websocket.transport import hand_over
+
+__all__ = ["SERVER", "Server", "serve"]
+
+SERVER = "everwire"
+"""The header Server of responses that name no other."""
+
+Handler = Callable[[Connection], Awaitable[None]]
+ProcessRequest = Callable[[Connection, Request], "Response | None | Awaitable[Response | None]"]
+ProcessResponse = Callable[[Connection, Request, Response], "Response | None | Awaitable[Response | None]"]
+
+
+class Server:
+    """A server that accepts connections: what ``await serve(...)`` and ``async with serve(...)`` give.
+
+    Attributes:
+        sockets: the listening sockets.
+    """
+
+    def __init__(
+        self,
+        handshake: ServerHandshake,
+        *,
+        process_request: Sequence[ProcessRequest],
+        process_response: ProcessResponse | None,
+        http: Callable[[], asyncio.Protocol] | None,
+        close_timeout: float | None,
+        options: dict[str, Any],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._handshake = handshake
+        self._process_request = process_request
+        self._process_response = process_response
+        self._http = http
+        self._close_timeout = close_timeout
+        self._settings = Settings(
+            client=False,
+            on_head=self._on_head,
+            on_idle=self._on_idle,
+            parse_head=Request.parse,
+            close_timeout=close_timeout,
+            **options,
+        )
+        self._logger: logging.Logger = self._settings.logger
+        self._acceptors: list[Acceptor | asyncio.Server] = []
+        self._paths: list[object] = []
+        self._deciding: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._begun = asyncio.Event()
+        self.sockets: tuple[socket.socket, ...] = ()
+
+    # Listening
+
+    async def _listen(self, sockets: list[socket.socket], context: tls.SSLContext | None) -> None:
+        self.sockets = tuple(sockets)
+        for sock in sockets:
+            sock.setblocking(False)
+            if sock.family == getattr(socket, "AF_UNIX", None):
+                self._paths.append(sock.getsockname())
+            if polls():
+                self._acceptors.append(Acceptor(self._loop, sock, self._settings, context))
+            else:
+                self._acceptors.append(
+                    await self._loop.create_server(
+                        lambda: Adapter(Connection(self._settings)), sock=sock, ssl=context
+                    )
+                )
+        for name in self.addresses:
+            self._logger.info("listening on %s", name)
+
+    @property
+    def addresses(self) -> list[str]:
+        """The addresses listened on, as ``host:port`` or a path."""
+        names = []
+        for sock in self.sockets:
+            if sock.fileno() < 0:
+                continue
+            name = sock.getsockname()
+            host, port = name[:2] if isinstance(name, tuple) else (name, None)
+            names.append(str(name) if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        return names
+
+    @property
+    def port(self) -> int:
+        """The port of the first listening socket; 0 for a Unix socket."""
+        name = self.sockets[0].getsockname()
+        return int(name[1]) if isinstance(name, tuple) else 0
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that are open."""
+        return [
+            one
+            for one in get_reactor(self._loop).owners()
+            if isinstance(one, Connection) and one.settings is self._settings and one.is_open
+        ]
+
+    @property
+    def settings(self) -> Settings:
+        """The limits and counters that all connections share."""
+        return self._settings
+
+    def is_serving(self) -> bool:
+        """Return whether new connections are accepted."""
+        return bool(self._acceptors)
+
+    # The opening handshake
+
+    def _on_head(self, connection: Connection, head: bytes) -> None:
+        try:
+            request = Request.parse(head)
+            if not self._acceptors:
+                raise HandshakeError("the server is shutting down", 503)
+            if self._process_request:
+                self._ask(connection, request, head)
+                return
+            if self._http is not None and "upgrade" not in request.headers:
+                hand_over(connection, self._http(), head)
+                return
+            accepted = self._handshake.accept(request)
+        except HandshakeError as exc:
+            self._refuse(connection, error_response(exc))
+            return
+        except Exception:
+            self._broken(connection)
+            return
+        if self._process_response is not None:
+            self._later(self._revise(connection, request, accepted), connection)
+            return
+        self._open(connection, accepted)
+
+    def _ask(self, connection: Connection, request: Request, head: bytes) -> None:
+        """Let the ``process_request`` hooks decide; a coroutine only if one of them is."""
+        connection.request = request
+        for i, hook in enumerate(self._process_request):
+            answer = hook(connection, request)
+            if inspect.isawaitable(answer):
+                rest = self._process_request[i + 1 :]
+                self._later(self._ask_later(connection, request, head, answer, rest), connection)
+                return
+            if answer is not None:
+                self._refuse(connection, cast(Response, answer), request)
+                return
+        self._decide(connection, request, head)
+
+    async def _ask_later(
+        self,
+        connection: Connection,
+        request: Request,
+        head: bytes,
+        answer: Awaitable[Response | None],
+        rest: Sequence[ProcessRequest],
+    ) -> None:
+        response = await answer
+        for hook in rest:
+            if response is not None:
+                break
+            again = hook(connection, request)
+            response = await again if inspect.isawaitable(again) else cast("Response | None", again)
+        if response is not None:
+            self._refuse(connection, response, request)
+        else:
+            self._decide(connection, request, head)
+
+    def _decide(self, connection: Connection, request: Request, head: bytes) -> None:
+        """No hook has answered: it is a WebSocket handshake, or for the HTTP protocol."""
+        if connection.closed:
+            return
+        if self._http is not None and "upgrade" not in request.headers:
+            hand_over(connection, self._http(), head)
+            return
+        accepted = self._handshake.accept(request)
+        if self._process_response is not None:
+            self._later(self._revise(connection, request, accepted), connection)
+        else:
+            self._open(connection, accepted)
+
+    async def _revise(self, connection: Connection, request: Request, accepted: Accepted) -> None:
+        """Let ``process_response`` change the response, or replace it by a refusal."""
+        assert self._process_response is not None
+        response = accepted.to_response()
+        answer = self._process_response(connection, request, response)
+        changed = await answer if inspect.isawaitable(answer) else cast("Response | None", answer)
+        response = response if changed is None else changed
+        if response.status != 101:
+            self._refuse(connection, response, request)
+        else:
+            self._open(connection, accepted._replace(response=response.serialize()))
+
+    def _open(self, connection: Connection, accepted: Accepted) -> None:
+        if accepted.deflate is None:
+            connection.open(accepted.response, accepted.subprotocol)
+        else:
+            compression = cast(Deflate, self._handshake.compression)
+            deflater, inflater = codecs(accepted.deflate, compression, client=False)
+            connection.open(accepted.response, accepted.subprotocol, deflater, inflater, compression.threshold)
+
+    def _refuse(self, connection: Connection, response: Response, request: Request | None = None) -> None:
+        """Answer with HTTP and close."""
+        if connection.closed:
+            return
+        headers = response.headers
+        if "Connection" not in headers:
+            headers["Connection"] = "close"
+        if self._handshake.server_header is not None and "Server" not in headers:
+            headers["Server"] = self._handshake.server_header
+        data = response.serialize()
+        if request is not None and request.method == "HEAD" and response.body:
+            data = data[: -len(response.body)]
+        self._logger.debug("answered %s to a request", response.status)
+        connection.reject(data)
+
+    def _broken(self, connection: Connection) -> None:
+        """A hook has failed."""
+        self._logger.exception("opening handshake failed")
+        self._refuse(connection, Response.of(500, "internal error\n"))
+
+    def _later(self, decision: Any, connection: Connection) -> None:
+        """Run a decision that may take time; nothing is read from the connection meanwhile."""
+
+        async def decide() -> None:
+            try:
+                await decision
+            except HandshakeError as exc:
+                self._refuse(connection, error_response(exc))
+            except Exception:
+                self._broken(connection)
+
+        task = self._loop.create_task(decide())
+        self._deciding.add(task)
+        task.add_done_callback(self._deciding.discard)
+
+    # The end
+
+    def _on_idle(self) -> None:
+        self._idle.set()
+
+    def close(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
+        """Stop accepting, and begin to close every connection with *code* (1012: the service restarts).
+
+        Connections and handlers that are not done after *timeout* seconds (by default ``close_timeout`` and a second
+        more) are dropped and cancelled. Await :meth:`wait_closed` for the end. Closing again does nothing.
+        """
+        if self._closing is not None:
+            return
+        if timeout is None and self._close_timeout is not None:
+            timeout = self._close_timeout + 1
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self._acceptors.clear()
+        for path in self._paths:
+            remove_path(path)
+        self._closing = self._loop.create_task(self._close(code, reason, timeout))
+        self._begun.set()
+
+    def _remaining(self) -> list[Connection]:
+        return [
+            one
+            for one in get_reactor(self._loop).owners()
+            if isinstance(one, Connection) and one.settings is self._settings
+        ]
+
+    async def _close(self, code: int, reason: str, timeout: float | None) -> None:
+        # Connections that the kernel has accepted for us but that we did not look at yet come first.
+        await asyncio.sleep(0)
+        for connection in self._remaining():
+            if connection.is_open or not connection.opened:
+                connection.close(code, reason)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._all_gone()
+        except TimeoutError:
+            for connection in self._remaining():
+                connection.abort()
+            tasks = list(self._settings.tasks | self._deciding)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=1)
+            if self._settings.tasks:
+                self._logger.error("%d handlers do not end when cancelled", len(self._settings.tasks))
+
+    async def _all_gone(self) -> None:
+        while self._settings.connections:
+            self._idle.clear()
+            await self._idle.wait()
+        while tasks := self._settings.tasks | self._deciding:
+            await asyncio.wait(tasks)
+
+    async def wait_closed(self) -> None:
+        """Wait until :meth:`close` was called, every connection is gone and every handler has ended."""
+        await self._begun.wait()
+        assert self._closing is not None
+        await asyncio.shield(self._closing)
+
+    async def serve_forever(self) -> None:
+        """Serve until :meth:`close` is called or this is cancelled (as Ctrl-C does), then shut down gracefully."""
+        try:
+            await self.wait_closed()
+        except asyncio.CancelledError:
+            self.close()
+            await self.wait_closed()
+            raise
+
+    async def __aenter__(self) -> Server:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+
+class serve:  # noqa: N801 - it is used like a function
+    """Accept WebSocket connections: ``async with serve(handler, "127.0.0.1", 8080) as server: ...``.
+
+    Parameters:
+        handler: a coroutine function that is run for each connection, or a :class:`Listener` for all of them.
+            The connection is closed with 1000 when the coroutine ends, with 1011 when it raises.
+        host, port: where to listen. *host* is a name, an address or a list of them, None for all interfaces; *port* 0
+            takes any free one.
+        unix: listen on a Unix socket at this path instead.
+        sock: listen on this socket, or on these, instead.
+        ssl: serve ``wss`` with this ``ssl.SSLContext``.
+        reuse_port: let other processes listen on the same port (``SO_REUSEPORT``).
+        backlog: connections that the system may hold until they are accepted.
+        origins: pages that may connect. ``"same"``, the default: those whose origin has the host and port of the
+            request; a list of origins, patterns (``re.Pattern``) and None (no ``Origin`` header); or None: any.
+        subprotocols: those the server speaks, preferred first.
+        select_subprotocol: called with the request and the subprotocols offered; returns one or None.
+        compression: ``"deflate"``, a :class:`Deflate` for its parameters, or None.
+        max_size: bytes of the largest message received (None: no limit); a larger one closes with 1009.
+        max_queue: messages received that may wait for ``recv``; with more, reading pauses.
+        write_limit: unsent bytes from which on ``send`` waits; a pair is (high, low). A server does not read from
+            a peer that is behind by more.
+        max_backlog: unsent bytes up to which ``send_nowait`` takes messages.
+        overflow: what ``send_nowait`` does at ``max_backlog``: ``"close"`` with 1013, or ``"drop"`` the message.
+        ping_interval: seconds of silence after which a peer is pinged; None: never.
+        ping_timeout: seconds in which it must answer; None: for ever.
+        idle_timeout: seconds without a message after which the connection is closed; None: never.
+        open_timeout: seconds that the opening handshake, TLS included, may take.
+        close_timeout: seconds that the closing handshake may take.
+        process_request: called with the connection and the :class:`Request` before anything else; may return a
+            :class:`Response`, which is sent instead of opening. It may be a coroutine function.
+        process_response: called with the connection, the request and the 101 :class:`Response` before that is sent; may
+            change it or return another. It may be a coroutine function.
+        basic_auth: who may connect, by :func:`everwire.basic_auth`; asked before ``process_request``.
+        http: called for each plain HTTP request to make the ``asyncio.Protocol`` that serves its connection.
+        extra_headers: headers to add to 101 responses.
+        server_header: the header ``Server``; None: none.
+        logger: instead of ``logging.getLogger("everwire.server")``.
+
+    Raises:
+        OSError: the address cannot be listened on; the message says why.
+        ValueError, TypeError: an option does not make sense.
+    """
+
+    def __init__(
+        self,
+        handler: Handler | Listener,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        unix: str | os.PathLike[str] | None = None,
+        sock: socket.socket | Sequence[socket.socket] | None = None,
+        ssl: tls.SSLContext | None = None,
+        reuse_port: bool = False,
+        reuse_address: bool = os.name == "posix",
+        backlog: int = 1024,
+        # The opening handshake
+        origins: Origins = "same",
+        subprotocols: Sequence[str] = (),
+        select_subprotocol: SelectSubprotocol | None = None,
+        compression: Literal["deflate"] | Deflate | None = "deflate",
+        process_request: ProcessRequest | None = None,
+        process_response: ProcessResponse | None = None,
+        basic_auth: BasicAuth | None = None,
+        http: Callable[[], asyncio.Protocol] | None = None,
+        extra_headers: HeadersLike = (),
+        server_header: str | None = SERVER,
+        # Limits
+        max_size: int | None = 1 << 20,
+        max_queue: int | None = 64,
+        write_limit: int | tuple[int, int] = 1 << 16,
+        max_backlog: int | None = 1 << 24,
+        overflow: Literal["close", "drop"] = "close",
+        # Timeouts
+        ping_interval: float | None = 20.0,
+        ping_timeout: float | None = 20.0,
+        idle_timeout: float | None = None,
+        open_timeout: float | None = 10.0,
+        close_timeout: float | None = 10.0,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        listener = _listener_or_none(handler)
+        if sum(x is not None for x in (unix, sock, port)) > 1:
+            raise TypeError("name one place to listen: host and port, unix, or sock")
+        self._where = host, port, unix, sock
+        self._ssl = ssl
+        self._socket_options = {"reuse_port": reuse_port, "reuse_address": reuse_address}
+        self._backlog = backlog
+        hooks: list[ProcessRequest] = [] if process_request is None else [process_request]
+        if basic_auth is not None:
+            hooks.insert(0, basic_auth)
+        self._arguments: dict[str, Any] = {
+            "handshake": ServerHandshake(
+                origins=origins,
+                subprotocols=subprotocols,
+                select_subprotocol=select_subprotocol,
+                compression=as_deflate(compression),
+                extra_headers=extra_headers,
+                server_header=server_header,
+            ),
+            "process_request": hooks,
+            "process_response": process_response,
+            "http": http,
+            "close_timeout": close_timeout,
+            "options": {
+                "handler": None if listener is not None else handler,
+                "listener": listener,
+                "max_size": max_size,
+                "max_queue": max_queue,
+                "write_limit": write_limit,
+                "max_backlog": max_backlog,
+                "overflow": overflow,
+                "ping_interval": ping_interval,
+                "ping_timeout": ping_timeout,
+                "idle_timeout": idle_timeout,
+                "open_timeout": open_timeout,
+                "logger": logger,
+            },
+        }
+        self._server: Server | None = None
+
+    async def _start(self) -> Server:
+        host, port, unix, sock = self._where
+        server = Server(**self._arguments)
+        if sock is not None:
+            sockets = [sock] if isinstance(sock, socket.socket) else list(sock)
+            for one in sockets:
+                one.listen(self._backlog)
+        elif unix is not None:
+            sockets = [unix_socket(os.fspath(unix), backlog=self._backlog)]
+        else:
+            sockets = await listening_sockets(host, port, backlog=self._backlog, **self._socket_options)
+        await server._listen(sockets, self._ssl)
+        return server
+
+    def __await__(self) -> Generator[Any, None, Server]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Server:
+        self._server = await self._start()
+        return self._server
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        await self._server.__aexit__(kind, error, trace)
+
+
+def _listener_or_none(handler: Handler | Listener) -> Callbacks | None:
+    if isinstance(handler, type) and issubclass(handler, Listener):
+        raise TypeError(f"pass a listener object, {handler.__name__}(), not the class")
+    if isinstance(handler, Listener):
+        return Callbacks(handler)
+    if not callable(handler):
+        raise TypeError(f"the handler is a coroutine function or a Listener, not {type(handler).__name__}")
+    return None

@@ -1,0 +1,123 @@
+"""Listening sockets: by host and port, by path, or given."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import stat
+from collections.abc import Sequence
+
+__all__ = ["listening_sockets", "remove_path", "unix_socket"]
+
+
+async def listening_sockets(
+    host: str | Sequence[str] | None, port: int | None, *, backlog: int, reuse_port: bool, reuse_address: bool
+) -> list[socket.socket]:
+    """Return sockets that listen on *port* at every address of *host* (None: all interfaces).
+
+    Raises:
+        OSError: an address cannot be listened on; the message names it.
+    """
+    loop = asyncio.get_running_loop()
+    hosts: Sequence[str | None] = [None] if host is None or host == "" else [host] if isinstance(host, str) else host
+    addresses: dict[tuple[int, object], None] = {}
+    for one in hosts:
+        found = await loop.getaddrinfo(
+            one, port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, family=socket.AF_UNSPEC
+        )
+        for family, _, _, _, address in found:
+            if family in (socket.AF_INET, socket.AF_INET6):
+                addresses[family, address] = None
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in addresses:
+            sock = _bound(family, address, reuse_port=reuse_port, reuse_address=reuse_address)
+            if sock is not None:
+                sockets.append(sock)
+                sock.listen(backlog)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    if not sockets:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address of {host!r} can be listened on")
+    return sockets
+
+
+def _bound(family: int, address: object, *, reuse_port: bool, reuse_address: bool) -> socket.socket | None:
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        return None  # the machine has no such family
+    try:
+        if reuse_address:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)  # type: ignore[arg-type]  # what getaddrinfo gave for this family
+    except OSError as exc:
+        sock.close()
+        raise _explained(exc, address) from None
+    return sock
+
+
+def _explained(exc: OSError, address: object) -> OSError:
+    host, port = address[:2] if isinstance(address, tuple) else (address, "")
+    where = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    if exc.errno == errno.EADDRINUSE:
+        return OSError(
+            exc.errno, f"{where} is in use: stop what listens there, or choose another port (0 for any free one)"
+        )
+    if exc.errno == errno.EACCES:
+        return OSError(exc.errno, f"{where} may not be listened on: ports below 1024 need privileges")
+    return OSError(exc.errno, f"{where} cannot be listened on: {exc.strerror}")
+
+
+def unix_socket(path: str, *, backlog: int) -> socket.socket:
+    """Return a socket that listens at *path*, in place of one that is left from a process that is gone.
+
+    Raises:
+        OSError: the path is something else than a socket, somebody listens there, or it cannot be made.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if not path.startswith("\0"):
+            _remove_stale(path)
+        sock.bind(path)
+        sock.listen(backlog)
+    except OSError as exc:
+        sock.close()
+        raise OSError(exc.errno, f"cannot listen at {path!r}: {exc.strerror}") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise OSError(errno.EEXIST, "there is a file that is not a socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except OSError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+def remove_path(sock_name: object) -> None:
+    """Remove the file of a Unix socket that is closed."""
+    if isinstance(sock_name, str) and sock_name:
+        try:
+            os.unlink(sock_name)
+        except FileNotFoundError:
+            pass
