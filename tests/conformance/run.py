@@ -12,9 +12,9 @@ The suite is Python 2 code: on first use it is installed from PyPI into ``.cache
 With neither it says so and is skipped, or, where the environment has ``CI=true``, fails.
 
 The verdict is strict: a case passes as OK or INFORMATIONAL, its closing too, and every case must have run.
-The exit status is 0 only then. ``.cache/autobahn/results.json`` has all verdicts, ``.cache/autobahn/runs``
-the suite's own reports (``*/*/reports/index.html``) and logs. With ``--full``, deflate is thinned over TLS and on
-asyncio's transports, where they would take hours.
+The exit status is 0 only then. All verdicts are in ``.cache/autobahn/results.json``, the suite's own reports
+(``*/*/reports/index.html``) and logs in ``.cache/autobahn/runs``. Over TLS and on asyncio's transports deflate is
+thinned, with ``--full`` too: it would take hours.
 """
 
 from __future__ import annotations

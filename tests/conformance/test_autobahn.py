@@ -1,7 +1,7 @@
 """Autobahn|Testsuite: RFC 6455 and RFC 7692 as others test them.
 
-All of the core cases on every leg, all of the limits cases over TCP and some over TLS, some of the deflate cases
-over TCP (``cases.py`` says which); ``run.py --full`` runs all of those.
+All of the core cases on every leg, all of the limits cases over TCP and some over TLS, some of the deflate
+cases over TCP (``cases.py`` says which); ``run.py --full`` runs all of those.
 """
 
 from __future__ import annotations
