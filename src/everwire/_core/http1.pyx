@@ -290,7 +290,7 @@ cdef int check_host(const uint8_t* p, size_t n, int count) except -1:
         raise bad("more than one Host header")
     for i in range(n):
         if not CLASS[p[i]] & HOST:
-            raise bad(f"invalid Host header: {excerpt(p, n)!r}")
+            raise bad(f"invalid host: {excerpt(p, n)!r}")
     return 0
 
 
@@ -366,8 +366,12 @@ cdef int check_target(str method, str target) except -1:
     """A target that does not start with a slash: absolute, authority or asterisk form (RFC 9112, section 3.2)."""
     if method == "CONNECT" or (target == "*" and method == "OPTIONS"):
         return 0
-    if target.lower().startswith(("http://", "https://", "ws://", "wss://")):
-        return 0
+    scheme, separator, rest = target.partition("://")
+    if separator and scheme.lower() in ("http", "https", "ws", "wss"):
+        authority = rest.partition("/")[0].partition("?")[0].encode("latin-1")
+        check_host(<const uint8_t*> PyBytes_AS_STRING(authority), PyBytes_GET_SIZE(authority), 1)
+        if authority:
+            return 0
     raise bad(f"invalid request target: {target[:80]!r}")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Protocol, runtime_checkable
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from everwire._core import http1
 
@@ -239,7 +239,11 @@ class Request:
     @property
     def pathname(self) -> str:
         """The path without the query, percent-encoded as it came: "/chat"."""
-        return urlsplit(self.path).path if not self.path.startswith("/") else self.path.partition("?")[0]
+        path = self.path.partition("?")[0]
+        if path.startswith("/") or "://" not in path:
+            return path
+        _, slash, rest = path.partition("://")[2].partition("/")
+        return slash + rest or "/"
 
     @property
     def query(self) -> str:
@@ -267,9 +271,10 @@ class Request:
         """The host, with a port if one was sent: of an absolute target if there is one, else the Host header
         (RFC 9112, section 3.2.2). Empty if there is neither.
         """
-        if self.path.startswith("/") or "://" not in self.path:
+        target = self.path.partition("?")[0]
+        if target.startswith("/") or "://" not in target:
             return self.headers.get("Host", "")
-        return urlsplit(self.path).netloc.rpartition("@")[2]
+        return target.partition("://")[2].partition("/")[0]
 
 
 @dataclass(slots=True)
