@@ -25,6 +25,8 @@ from harness.loads import BYTES, CHECKS, CLIENT_LOADS, CPU, HANDSHAKES, LOADS, R
 from harness.results import Results, machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
+BUSY = 0.1
+"""The share of the processors' time that other work may take before the report warns of it."""
 
 
 class Bench:
@@ -120,18 +122,17 @@ def install_all(contenders: Sequence[Server | Client], results: Results) -> set[
     return ready
 
 
-def measure_servers(
-    bench: Bench, servers: Sequence[Server], loads: Sequence[Load], first: int, last: int
-) -> None:
+def measure_servers(bench: Bench, servers: Sequence[Server], loads: Sequence[Load], rounds: int) -> None:
+    """Load by load, so that what is compared is measured close in time, and in another order each round."""
     variants: list[Variant] = list(dict.fromkeys(load.variant for load in loads))
     print("Checking that every server answers right", flush=True)
     for server in servers:
         for variant in variants:
             if variant in server.variants:
                 bench.check(server, variant)
-    for number in range(first, last):
+    for number in range(rounds):
         for load in loads:
-            print(f"Round {number + 1} of {last}: {load.title}", flush=True)
+            print(f"Round {number + 1} of {rounds}: {load.title}", flush=True)
             turn = number % len(servers) if servers else 0
             for server in (*servers[turn:], *servers[:turn]):
                 if load.variant in server.variants and (server.name, load.variant) not in bench.broken:
@@ -180,8 +181,10 @@ def start_results(arguments: argparse.Namespace) -> tuple[Results, Path]:
         install.CACHE / "quick.json" if arguments.quick else RESULTS / f"{date}.json"
     )
     if arguments.add and output.exists():
-        return Results.load(output), output
-    return Results(date, machine(), arguments.rounds, arguments.seconds), output
+        results = Results.load(output)
+        results.failures.clear()
+        return results, output
+    return Results(date, machine(), arguments.seconds), output
 
 
 def main() -> None:
@@ -200,7 +203,14 @@ def main() -> None:
     clients = [c for c in CLIENTS if c.name in choose(arguments.clients, [c.name for c in CLIENTS], "client")]
 
     results, output = start_results(arguments)
-    bench = Bench(results, warmup=0.3 if arguments.quick else 0.5)
+    try:
+        bench = Bench(results, warmup=0.3 if arguments.quick else 0.5)
+    except install.Unavailable as exc:
+        raise SystemExit(str(exc)) from exc
+    if (busy := process.busy_share()) > BUSY:
+        bench.note(
+            f"other work took {busy:.0%} of the processors before the start: the figures are only a hint"
+        )
     if not bench.tls:
         bench.note(
             "no load with TLS: OpenSSL's headers are needed (Debian and Ubuntu: apt install libssl-dev)"
@@ -209,13 +219,14 @@ def main() -> None:
     try:
         if loads:
             ready = install_all(servers, results)
-            measure_servers(bench, [s for s in servers if s.name in ready], loads, 0, arguments.rounds)
+            measure_servers(bench, [s for s in servers if s.name in ready], loads, arguments.rounds)
         if client_loads:
             ready = install_all(clients, results)
             measure_clients(results, [c for c in clients if c.name in ready], client_loads, arguments.rounds)
     except KeyboardInterrupt:
         print("\ninterrupted: what was measured so far", flush=True)
-    results.save(output)
+    finally:
+        results.save(output)
     report.show(results)
     print(f"\nkept in {output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output}")
 

@@ -32,6 +32,19 @@ def two_cores() -> tuple[int, int]:
 SERVER_CORE, LOAD_CORE = two_cores()
 
 
+def busy_share() -> float:
+    """How much of the processors' time others take just now: 0 to 1."""
+
+    def ticks() -> tuple[int, int]:
+        times = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return sum(times), times[3] + times[4]
+
+    before = ticks()
+    time.sleep(1)
+    after = ticks()
+    return 1 - (after[1] - before[1]) / max(1, after[0] - before[0])
+
+
 def raise_file_limit() -> None:
     """As many open files as allowed, for this process and all that it starts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -17,12 +17,19 @@ Samples = dict[str, dict[str, dict[str, list[float]]]]
 class Results:
     date: str
     machine: dict[str, str | int]
-    rounds: int
     seconds: float
     versions: dict[str, str] = field(default_factory=dict)
     samples: Samples = field(default_factory=dict)
     """Load, contender, figure: one sample for each round."""
     failures: list[str] = field(default_factory=list)
+
+    @property
+    def rounds(self) -> int:
+        """The most samples that any figure has."""
+        every = [
+            len(s) for load in self.samples.values() for figures in load.values() for s in figures.values()
+        ]
+        return max(every, default=0)
 
     def add(self, load: str, contender: str, figures: dict[str, float]) -> None:
         of_contender = self.samples.setdefault(load, {}).setdefault(contender, {})
