@@ -87,11 +87,10 @@ def frame(
     n = len(payload) if length is None else length
     if size is None:
         size = 0 if n < 126 else 2 if n < 65536 else 8
-    head = bytes([(FIN if fin else 0) | rsv | opcode])
-    head += (
-        bytes([(0x80 if key is not None else 0) | {0: n, 2: 126, 8: 127}[size]])
-        + n.to_bytes(size, "big")[:size]
-    )
+    masked = 0x80 if key is not None else 0
+    head = bytes([(FIN if fin else 0) | rsv | opcode, masked | {0: n, 2: 126, 8: 127}[size]])
+    if size:
+        head += n.to_bytes(size, "big")
     return head + (payload if key is None else key + mask(payload, key))
 
 

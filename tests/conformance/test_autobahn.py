@@ -37,4 +37,4 @@ def test_autobahn(suite: Suite, certificates: Any, leg: Leg, group: str) -> None
     credentials = Credentials(certificates.ca_file, certificates.cert_file, certificates.key_file)
     outcome = run_leg(suite, leg, group, wanted, credentials=credentials, directory=CACHE / "tests")
     failures = outcome.failures()
-    assert not failures, f"{len(failures)} of {len(wanted)} cases failed:\n" + "\n".join(failures)
+    assert not failures, "\n".join(failures)

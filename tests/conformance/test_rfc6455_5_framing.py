@@ -1,4 +1,4 @@
-"""RFC 6455, section 5: frames, masking, fragments, control frames; for both styles of servers and for clients."""
+"""RFC 6455, section 5: frames, masking, fragments, control frames; both styles of servers, and clients."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from . import cases as catalogue
-from .install import CACHE, ROOT, Suite
+from .install import CACHE, Suite
 
 GOOD = ("OK", "INFORMATIONAL")
 """Verdicts that pass: NON-STRICT and UNIMPLEMENTED do not."""
@@ -77,9 +77,7 @@ class Verdict:
         return self.behavior in GOOD and self.close in GOOD
 
     def __str__(self) -> str:
-        return f"{self.case}: {self.behavior}, close: {self.close}" + (
-            f" ({self.detail})" if self.detail else ""
-        )
+        return f"{self.behavior}, close: {self.close}" + (f" ({self.detail})" if self.detail else "")
 
 
 @dataclass
@@ -94,10 +92,17 @@ class Outcome:
     seconds: float = 0.0
 
     def failures(self) -> list[str]:
-        """A line for each case that did not pass or run, and for each trouble; empty if all is well."""
-        lines = [str(verdict) for verdict in self.verdicts.values() if not verdict.passed]
-        lines += [f"{case}: NOT RUN" for case in self.wanted if case not in self.verdicts]
-        return lines + self.troubles
+        """A line for each way in which cases failed or did not run, and each trouble; empty if all is well."""
+        found: dict[str, list[str]] = {}
+        for case in self.wanted:
+            verdict = self.verdicts.get(case)
+            if verdict is None or not verdict.passed:
+                found.setdefault("NOT RUN" if verdict is None else str(verdict), []).append(case)
+        lines: list[str] = []
+        for what, which in found.items():
+            more = f" and {len(which) - 20} more" if len(which) > 20 else ""
+            lines.append(f"{' '.join(which[:20])}{more}: {what}")
+        return lines + list(dict.fromkeys(self.troubles))
 
 
 @dataclass
@@ -190,14 +195,16 @@ class Shard:
     def start_peer(self, module: str, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Start the program under test."""
         command = [sys.executable, "-m", f"conformance.peers.{module}", "--library", self.library, *arguments]
-        environment = {**os.environ}
+        # The program finds the same modules as this one, wherever it runs.
+        path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+        environment = {**os.environ, "PYTHONPATH": path}
         environment.pop("EVERWIRE_REACTOR", None)
         if not self.leg.reactor:
             environment["EVERWIRE_REACTOR"] = "off"
         with (self.directory / "peer.log").open("wb") as log:
             return subprocess.Popen(
                 command,
-                cwd=ROOT / "tests",
+                cwd=self.directory,
                 env=environment,
                 stdin=subprocess.PIPE if module == "echo_server" else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if module == "echo_server" else log,
