@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,9 @@ def test_a_name_is_documented(exported: str) -> None:
     if inspect.isclass(thing) and thing.__module__.startswith("everwire"):
         assert doc != inspect.getdoc(thing.__mro__[1]), "has only the docstring of its base"
         bare = [each for each in members(thing) if not inspect.getdoc(getattr(thing, each))]
-        assert bare == [], "public members without a docstring"
+        # An attribute in C has no docstring of its own: that of the class lists it.
+        listed_there = set(re.findall(r"(\w+)(?=[\w, ]*:)", doc))
+        assert set(bare) <= listed_there, "public members that nothing describes"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

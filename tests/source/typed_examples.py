@@ -57,7 +57,7 @@ async def a_client() -> None:
         assert_type(ws.subprotocol, str | None)
         assert_type(ws.request, everwire.Request)
         assert_type(ws.buffered_amount, int)
-        await (await ws.ping())
+        assert_type(await ws.ping(), float)
         await ws.close(code=1000, reason="done")
 
 
