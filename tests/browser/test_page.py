@@ -124,7 +124,7 @@ def test_a_server_that_stops_says_goodbye_and_the_page_tries_again(
     program, _ = server
     program.send_signal(signal.SIGTERM)
     closed = tab.locator("#log .event", has_text="Closed with 1001 (going away)")
-    expect(closed).to_contain_text("the server is shutting down")
+    expect(closed).to_contain_text("“stopped” · The server is shutting down")
     expect(tab.get_by_role("status")).to_have_text(re.compile("Reconnecting"))
     assert program.wait() == 0
     tab.get_by_role("button", name="Cancel").click()

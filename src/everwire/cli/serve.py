@@ -122,7 +122,7 @@ async def _serve(settings: Settings) -> None:
         console.print(
             f"Stopping: closing {count} connection{'' if count == 1 else 's'}." if count else "Stopping."
         )
-        server.close(code=1001, reason="the server is shutting down")
+        server.close(code=1001, reason="stopped")
         await server.wait_closed()
 
 

@@ -59,9 +59,9 @@ class Site:
         if path in ("/echo", "/room"):
             return None
         if path != "/":
-            return self._respond(request, 404, NOT_FOUND.encode(), PLAIN_TEXT)
+            return self._respond(404, NOT_FOUND.encode(), PLAIN_TEXT)
         if request.method not in ("GET", "HEAD"):
-            return self._respond(request, 405, NOT_ALLOWED.encode(), PLAIN_TEXT, {"Allow": "GET, HEAD"})
+            return self._respond(405, NOT_ALLOWED.encode(), PLAIN_TEXT, {"Allow": "GET, HEAD"})
         if request.method == "GET" and "websocket" in ",".join(request.headers.get_all("Upgrade")).lower():
             return None
         headers = {
@@ -70,11 +70,10 @@ class Site:
             "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Embedder-Policy": "require-corp",
         }
-        return self._respond(request, 200, self._page, "text/html; charset=utf-8", headers)
+        return self._respond(200, self._page, "text/html; charset=utf-8", headers)
 
     def _respond(
         self,
-        request: everwire.Request,
         status: int,
         body: bytes,
         content_type: str,
@@ -82,18 +81,13 @@ class Site:
     ) -> everwire.Response:
         every = {
             "Content-Type": content_type,
-            "Content-Length": str(len(body)),
             "Cache-Control": "no-cache",
+            "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cross-Origin-Resource-Policy": "same-origin",
         }
-        if "Content-Security-Policy" not in (headers or {}):
-            every["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
-        # RFC 9110, section 9.3.2: HEAD has the headers of GET, and no content.
-        return everwire.Response.of(
-            status, b"" if request.method == "HEAD" else body, every | (headers or {})
-        )
+        return everwire.Response.of(status, body, every | (headers or {}))
 
     @cached_property
     def _page(self) -> bytes:
