@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from .arguments import BACKLOG, MAX_SIZE
@@ -14,6 +15,13 @@ NO_DEFLATE: frozenset[Variant] = frozenset({"plain", "tls"})
 PLAIN: frozenset[Variant] = frozenset({"plain"})
 
 
+FLAGS: Mapping[Variant, tuple[str, ...]] = {
+    "tls": ("--tls", "{certificate}", "{key}"),
+    "deflate": ("--deflate",),
+}
+"""What the scripts in servers/ and peers/ understand."""
+
+
 class Server(NamedTuple):
     name: str
     runtime: Runtime
@@ -22,10 +30,7 @@ class Server(NamedTuple):
     packages: tuple[str, ...]
     """From PyPI or npm, by the runtime; none means everwire itself."""
     variants: frozenset[Variant] = ALL
-    flags: dict[Variant, tuple[str, ...]] = {  # noqa: RUF012 (a NamedTuple's default, never changed)
-        "tls": ("--tls", "{certificate}", "{key}"),
-        "deflate": ("--deflate",),
-    }
+    flags: Mapping[Variant, tuple[str, ...]] = FLAGS
 
     @property
     def ours(self) -> bool:

@@ -22,7 +22,7 @@ except ImportError:
     RICH = False
 
 GOOD, BAD, DIM, OURS = "green", "red", "dim", "cyan"
-CONTENDERS: list[Server | Client] = [*SERVERS, *CLIENTS]
+CONTENDERS: list[Server | Client] = sorted([*SERVERS, *CLIENTS], key=lambda contender: not contender.ours)
 ORDER = [contender.name for contender in CONTENDERS]
 OURS_NAMES = {contender.name for contender in CONTENDERS if contender.ours}
 
@@ -105,9 +105,10 @@ def standings(results: Results) -> list[Standing]:
 
 
 def show_targets(results: Results) -> None:
-    """Every target of a load that was run, by what of ours it is for; the others are only counted."""
+    """Every target of a load and a contender of ours that took part; the others are only counted."""
     everything = standings(results)
-    shown = [one for one in everything if one.target.load in results.samples]
+    took_part = {name for measured in results.samples.values() for name in measured}
+    shown = [one for one in everything if one.target.load in results.samples and one.target.ours in took_part]
     for ours in dict.fromkeys(one.target.ours for one in shown):
         columns = ["", "is", "against", "ratio", "aim", ""]
         rows = [_target_row(one) for one in shown if one.target.ours == ours]
