@@ -17,7 +17,7 @@ MiB = 1024 * 1024
 async def handle(ws: everwire.Connection) -> None:
     """Do what the path says, then print how the connection ended."""
     path, query = ws.request.pathname, ws.request.query_params
-    if path == "/close":
+    if path.startswith("/close/"):
         await ws.close(int(query["code"][0]), query["reason"][0])
     elif path == "/ping":
         latency = await ws.ping(b"are you there?")

@@ -18,10 +18,11 @@ def server() -> Iterator[tuple[Program, str]]:
         yield found
 
 
-@pytest.fixture
-def url(server: tuple[Program, str]) -> str:
-    """The address of the page."""
-    return server[1] + "/"
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The address of the page, on a server for all tests that leave it running."""
+    with serving() as (_, address):
+        yield address + "/"
 
 
 def connect(tab: Page, url: str) -> None:
@@ -118,10 +119,10 @@ def test_the_connection_is_closed_and_its_code_explained(tab: Page, url: str) ->
 
 
 def test_a_server_that_stops_says_goodbye_and_the_page_tries_again(
-    tab: Page, url: str, server: tuple[Program, str]
+    tab: Page, server: tuple[Program, str]
 ) -> None:
+    program, url = server
     connect(tab, url)
-    program, _ = server
     program.send_signal(signal.SIGTERM)
     closed = tab.locator("#log .event", has_text="Closed with 1001 (going away)")
     expect(closed).to_contain_text("“stopped” · The server is shutting down")

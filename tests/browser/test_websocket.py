@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -40,11 +41,15 @@ def peer(compression: str = "deflate") -> Iterator[tuple[Program, str]]:
         yield program, f"http://127.0.0.1:{port}/"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[tuple[Program, str]]:
-    """A peer that negotiates compression."""
+    """A peer that negotiates compression, for all tests that leave it running."""
     with peer() as found:
         yield found
+
+
+names = map("{:03}".format, itertools.count())
+"""What a connection can be told by, in paths and in what the peer prints."""
 
 
 @pytest.fixture
@@ -212,15 +217,16 @@ def test_the_browser_answers_pings(page: Page) -> None:
     ("code", "reason"), [(1000, ""), (1000, "done"), (1011, "broken"), (3000, "r"), (4999, "adiós, 再见 👋")]
 )
 def test_the_server_closes(page: Page, server: tuple[Program, str], code: int, reason: str) -> None:
+    path = f"/close/{next(names)}"
     ended = page.evaluate(
-        """async ([code, reason]) => {
-            const ws = await dial(`/close?code=${code}&reason=${encodeURIComponent(reason)}`);
+        """async ([path, code, reason]) => {
+            const ws = await dial(`${path}?code=${code}&reason=${encodeURIComponent(reason)}`);
             return await ws.ended;
         }""",
-        [code, reason],
+        [path, code, reason],
     )
     assert ended == {"code": code, "reason": reason, "wasClean": True}
-    assert ending(server[0], "/close")["code"] == code
+    assert ending(server[0], path)["code"] == code
 
 
 @pytest.mark.parametrize(
@@ -235,19 +241,20 @@ def test_the_server_closes(page: Page, server: tuple[Program, str], code: int, r
 def test_the_browser_closes(
     page: Page, server: tuple[Program, str], arguments: list[Any], code: int, reason: str
 ) -> None:
+    path = f"/bye/{next(names)}"
     ended = page.evaluate(
-        """async arguments => {
-            const ws = await dial("/bye");
+        """async ([path, arguments]) => {
+            const ws = await dial(path);
             ws.send("the last word");
             await ws.next();
             ws.close(...arguments);
             return await ws.ended;
         }""",
-        arguments,
+        [path, arguments],
     )
     # The browser tells its page what the server answered: the same code; the reason need not come back.
     assert (ended["code"], ended["wasClean"]) == (code, True)
-    seen = ending(server[0], "/bye")
+    seen = ending(server[0], path)
     assert (seen["code"], seen["reason"]) == (code, reason)
 
 
@@ -257,9 +264,11 @@ def test_leaving_the_page_says_going_away(page: Page, server: tuple[Program, str
     assert ending(server[0], "/left")["code"] == 1001
 
 
-def test_a_server_that_dies_is_an_abnormal_closure(page: Page, server: tuple[Program, str]) -> None:
-    page.evaluate("async () => { window.kept = await dial('/echo'); }")
-    server[0].process.kill()
+def test_a_server_that_dies_is_an_abnormal_closure(tab: Page) -> None:
+    with peer() as (program, url):
+        page = prepared(tab, url)
+        page.evaluate("async () => { window.kept = await dial('/echo'); }")
+        program.process.kill()
     assert page.evaluate("kept.ended") == {"code": 1006, "reason": "", "wasClean": False}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import http.client
 import re
@@ -10,13 +11,16 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 from commands import everwire, serving
-from conftest import Certificates
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
+
+if TYPE_CHECKING:
+    from conftest import Certificates
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +43,23 @@ def request(
         connection.close()
 
 
-def open_socket(url: str, path: str, **options: object) -> ClientConnection:
+def open_socket(url: str, path: str, **options: Any) -> ClientConnection:
     address = "ws" + url.removeprefix("http") + path
-    return connect(address, proxy=None, **options)  # type: ignore[arg-type]
+    opened: ClientConnection = connect(address, proxy=None, **options)
+    return opened
+
+
+@contextlib.contextmanager
+def open_mute(url: str) -> Iterator[None]:
+    """A WebSocket whose client does nothing any more once it is open."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as mute:
+        mute.sendall(
+            f"GET /echo HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        assert mute.recv(12) == b"HTTP/1.1 101"
+        yield
 
 
 def test_the_page_is_served(page: str) -> None:
@@ -310,16 +328,24 @@ def test_everyone_is_told_when_it_ends(number: signal.Signals) -> None:
 
 
 def test_a_peer_that_does_not_answer_cannot_hold_it_up() -> None:
-    with serving() as (program, url):
-        parts = urlsplit(url)
-        with socket.create_connection((parts.hostname, parts.port), timeout=20) as mute:
-            mute.sendall(
-                f"GET /echo HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-            )
-            assert mute.recv(12) == b"HTTP/1.1 101"
-            program.send_signal(signal.SIGTERM)
-            assert program.wait(timeout=15) == 0
+    with serving() as (program, url), open_mute(url):
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(timeout=15) == 0
+
+
+def test_a_second_interrupt_ends_it_at_once() -> None:
+    with serving() as (program, url), open_mute(url):
+        program.send_signal(signal.SIGINT)
+        program.wait_for("Stopping: closing 1 connection\\.")
+        assert program.stop(signal.SIGINT) == -signal.SIGINT
+        assert "Traceback" not in program.output
+
+
+def test_a_unix_socket_in_use_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "everwire.sock"
+    with serving("--unix", path), everwire("serve", "--unix", path) as second:
+        assert second.wait() == 1
+        assert second.output.startswith(f"everwire: {path} is in use")
 
 
 @pytest.mark.parametrize(

@@ -116,8 +116,9 @@ async def _serve(settings: Settings) -> None:
             loop.add_signal_handler(number, stop.set)
         print_banner(console, settings, server.sockets)
         await stop.wait()
-        # From here on, another Ctrl-C ends the process at once.
+        # Another Ctrl-C ends the process at once, whatever it waits for.
         loop.remove_signal_handler(signal.SIGINT)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         count = len(server.connections)
         console.print(
             f"Stopping: closing {count} connection{'' if count == 1 else 's'}." if count else "Stopping."
