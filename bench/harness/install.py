@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from .contenders import Client, Server
@@ -87,21 +88,21 @@ def _built_in_place() -> bool:
     return any((ROOT / "src" / "everwire" / "_core").glob(f"*.{tag}*.so"))
 
 
-def install_everwire() -> None:
-    """The checkout itself: as it is if its core is built in place for this Python, else installed by pip."""
-    _make_venv()
-    if _built_in_place():
-        install_python(("aiohappyeyeballs",))
-    else:
-        _run([str(PYTHON), "-m", "pip", "install", "-q", str(ROOT)], "building everwire")
-    probe = [
-        str(PYTHON),
-        "-c",
-        "import everwire; everwire.serve, everwire.connect, everwire.Listener, everwire.Topic",
-    ]
-    done = subprocess.run(probe, env=environment(), capture_output=True, text=True)
-    if done.returncode:
-        raise Unavailable(f"everwire does not import: {done.stderr.strip().splitlines()[-1]}")
+@cache
+def _everwire_lacks() -> str | None:
+    """Why everwire cannot take part, once it is installed: as it is if its core is built in place for this
+    Python, else by pip.
+    """
+    try:
+        if _built_in_place():
+            install_python(("aiohappyeyeballs",))
+        else:
+            _run([str(PYTHON), "-m", "pip", "install", "-q", str(ROOT)], "building everwire")
+    except Unavailable as exc:
+        return str(exc)
+    probe = "import everwire; everwire.serve, everwire.connect, everwire.Listener, everwire.Topic"
+    done = subprocess.run([str(PYTHON), "-c", probe], env=environment(), capture_output=True, text=True)
+    return f"everwire does not import: {done.stderr.strip().splitlines()[-1]}" if done.returncode else None
 
 
 def install(contender: Server | Client) -> None:
@@ -110,7 +111,8 @@ def install(contender: Server | Client) -> None:
     runtime = contender.runtime if isinstance(contender, Server) else "python"
     if contender.ours:
         install_python(ALWAYS)
-        install_everwire()
+        if lacks := _everwire_lacks():
+            raise Unavailable(lacks)
     elif runtime == "python":
         install_python(contender.packages)
     elif runtime == "node" and shutil.which("node") is None:
