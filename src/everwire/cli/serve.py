@@ -84,34 +84,18 @@ def serve(
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(_serve(settings))
     except OSError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(
-            f"[bold red]everwire:[/] {escape(_explain(error, settings))}"
-        )
+        errors = Console(stderr=True, soft_wrap=True, highlight=False)
+        errors.print(f"[bold red]everwire:[/] {escape(_explain(error, settings))}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
 async def _serve(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    """Serve until a signal comes."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     console = Console(highlight=False)
-    backlog = max(MIN_BACKLOG, 2 * (settings.max_size or 0))
-    site = Site(max_backlog=backlog)
-    async with everwire.serve(
-        site.handle,
-        None if settings.unix else settings.host,
-        None if settings.unix else settings.port,
-        unix=settings.unix,
-        ssl=settings.tls,
-        origins=settings.origins,
-        compression="deflate" if settings.compression else None,
-        max_size=settings.max_size,
-        max_backlog=backlog,
-        close_timeout=CLOSE_TIMEOUT,
-        process_request=site.process_request,
-        select_subprotocol=site.select_subprotocol,
-    ) as server:
+    async with await _listen(settings) as server:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         print_banner(console, settings, server.sockets)
@@ -125,6 +109,25 @@ async def _serve(settings: Settings) -> None:
         )
         server.close(code=1001, reason="stopped")
         await server.wait_closed()
+
+
+async def _listen(settings: Settings) -> everwire.Server:
+    backlog = max(MIN_BACKLOG, 2 * (settings.max_size or 0))
+    site = Site(max_backlog=backlog)
+    return await everwire.serve(
+        site.handle,
+        None if settings.unix else settings.host,
+        None if settings.unix else settings.port,
+        unix=settings.unix,
+        ssl=settings.tls,
+        origins=settings.origins,
+        compression="deflate" if settings.compression else None,
+        max_size=settings.max_size,
+        max_backlog=backlog,
+        close_timeout=CLOSE_TIMEOUT,
+        process_request=site.process_request,
+        select_subprotocol=site.select_subprotocol,
+    )
 
 
 def _explain(error: OSError, settings: Settings) -> str:
