@@ -29,33 +29,41 @@ cdef class Receive:
     cdef int wake(self, bint here) except -1
 
 
+cdef class Extras:
+    """What few connections need: made when it is needed, so that the others do not pay for it."""
+
+    cdef object request                 # set by somebody, instead of what the head says
+    cdef object response
+    cdef list drain_waiters, close_waiters
+    cdef dict pings
+    cdef object fragmenting             # a future while a fragmented message is being sent
+    cdef object delegate, facade        # the asyncio.Protocol of a connection that was handed over, and its transport
+    cdef bytes late_pong
+
+
 cdef class Connection(Link):
     cdef readonly Settings settings
     cdef object __weakref__
     cdef public object data
     cdef bytes head
-    cdef object message_head            # what parse_head made of head
     cdef readonly object subprotocol
     cdef readonly object task
-    cdef readonly object response
+    cdef Extras extras
     cdef list queue
     cdef Receive waiter
-    cdef list drain_waiters, close_waiters
-    cdef dict pings
-    cdef object fragmenting             # a future while a fragmented message is being sent
-    cdef object facade                  # the transport of a connection that was handed over
     cdef object topics                  # None, the one Audience, or a dict of them with their places
-    cdef uint32_t place                 # in the one Audience
-    cdef bytes late_pong
     cdef size_t queued_bytes
+    cdef double ping_time
+    cdef float last_latency
+    cdef uint32_t place                 # in the one Audience
     cdef uint32_t queue_start
     cdef uint32_t since                 # tick at which the phase began
     cdef uint32_t heard                 # tick of the last message
     cdef uint32_t ping_tick, ping_key
-    cdef readonly double latency
-    cdef double ping_time
-    cdef bint pinging, opened, over_limit
+    cdef uint8_t pinging, over_limit, failing
+    cdef readonly bint opened
 
+    cdef Extras more(self)
     cdef int join(self, Audience audience, uint32_t place) except -1
     cdef int64_t place_in(self, Audience audience) except? -2
     cdef int forget(self, Audience audience) except -1
@@ -64,8 +72,11 @@ cdef class Connection(Link):
     cdef int report(self, str what) except -1
     cdef object next_message(self, object decode)
     cdef inline bint has_message(self) noexcept
+    cdef inline bint is_fragmenting(self) noexcept
+    cdef int finish_failing(self) except -1
     cdef bint is_over(self) noexcept
     cdef int transmit(self, object message, object text, bint compress) except -1
+    cdef object _send(self, object message, object text, bint compress)
     cdef int _wake_receiver(self, bint here) except -1
     cdef int _start(self) except -1
     cdef int _resume(self) except -1

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 from .frames cimport BINARY, CONTINUATION, PING, PONG, TEXT, valid_close_code
 from .link cimport *
 from .net cimport ew_peer
-from .protocol cimport CLOSED, CLOSING, CONNECTING, ENDED, OPEN, PAUSED, masking_key
+from .protocol cimport CLOSED, CLOSING, CONNECTING, ENDED, OPEN, PAUSED, Codec, masking_key
 from .reactor cimport reactor_of
 from .settings cimport Settings
 
@@ -77,16 +77,38 @@ cdef class Failed(Done):
 cdef Done DONE = Done()
 
 
-cdef class Closing(Done):
+cdef class Closing:
     """What ``close`` returns: the close is under way; who awaits this waits for its end."""
 
     cdef Connection connection
+    cdef object waiting
 
     def __cinit__(self, Connection connection=None):
         self.connection = connection
 
+    def __iter__(self):
+        return self
+
+    cdef object wait(self):
+        if self.waiting is None:
+            self.waiting = self.connection.wait_closed()
+        return self.waiting
+
     def __await__(self):
         return self.connection.wait_closed().__await__()
+
+    def __next__(self):
+        return self.wait().send(None)
+
+    def send(self, value):
+        return self.wait().send(value)
+
+    def throw(self, *error):
+        return self.wait().throw(*error)
+
+    def close(self):
+        if self.waiting is not None:
+            self.waiting.close()
 
 
 cdef class Receive:
@@ -112,6 +134,7 @@ cdef class Receive:
         if c.has_message():
             return c.next_message(self.decode)
         if c.is_over():
+            c.finish_failing()
             error = c.closing_error()
             if self.iterating and isinstance(error, ConnectionClosedOK):
                 raise StopAsyncIteration
@@ -225,6 +248,10 @@ cdef class Audience(Deferred):
         return 0
 
 
+cdef class Extras:
+    pass
+
+
 cdef class Connection(Link):
     """One WebSocket connection, of a server or a client.
 
@@ -241,6 +268,11 @@ cdef class Connection(Link):
         self.reactor = reactor_of(asyncio.get_running_loop() if loop is None else loop)
         self.since = self.reactor.tick
         settings.connections += 1
+
+    cdef Extras more(self):
+        if self.extras is None:
+            self.extras = Extras.__new__(Extras)
+        return self.extras
 
     def __repr__(self):
         state = ("connecting", "open", "closing", "closed")[self.state]
@@ -260,7 +292,7 @@ cdef class Connection(Link):
         self.start_input()
 
     cdef int start_input(self) except -1:
-        self.since = self.seen = self.reactor.tick
+        self.since = self.seen
         if self.settings.open_timeout and self.phase <= HEAD and not self.client:
             self.reactor.schedule(self.sid, self.since + self.settings.open_timeout)
         return 0
@@ -276,15 +308,14 @@ cdef class Connection(Link):
         if response:
             self.write(<uint8_t*>PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), <PyObject*>response)
         self.subprotocol = subprotocol
-        self.deflater = deflater
-        self.inflater = inflater
-        self.threshold = threshold
-        self.response = answer
+        if deflater is not None:
+            self.codec = Codec(deflater, inflater, threshold)
+        if answer is not None:
+            self.more().response = answer
         self.phase = FRAMES
         self.state = OPEN
         self.opened = True
         self.since = self.heard = self.seen = self.reactor.tick
-        self.latency = 0.0
         self.start_timer()
         self._start()
         self._interest()
@@ -295,14 +326,15 @@ cdef class Connection(Link):
         if self.phase in (GONE, DRAINING):
             return
         self.write(<uint8_t*>PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), <PyObject*>response)
-        self.since = self.reactor.tick
-        self.start_timer()
+        self.since = self.reactor.now()
         self.drain_and_close()
+        if self.phase != GONE:
+            self.start_timer()
 
     def hand_over(self, protocol, facade=None):
         """Give the bytes after the head to an ``asyncio.Protocol``; *facade* is its transport."""
-        self.delegate = protocol
-        self.facade = facade
+        self.more().delegate = protocol
+        self.extras.facade = facade
         self.phase = RAW
         self.reactor.unschedule(self.sid)
         self._interest()
@@ -336,7 +368,13 @@ cdef class Connection(Link):
     cdef int _start(self) except -1:
         settings = self.settings
         if settings.handler is not None:
-            self.task = self.reactor.loop.create_task(settings.handler(self))
+            try:
+                started = settings.handler(self)
+                if not asyncio.iscoroutine(started):
+                    raise TypeError(f"the handler returned {started!r}, not a coroutine: define it with async def")
+                self.task = self.reactor.loop.create_task(started)
+            except Exception:
+                return self.report("handler")
             settings.tasks.add(self.task)
             self.task.add_done_callback(self._handler_done)
         elif settings.on_open is not None:
@@ -349,6 +387,7 @@ cdef class Connection(Link):
     def _handler_done(self, task):
         self.task = None
         self.settings.tasks.discard(task)
+        self.finish_failing()
         if not task.cancelled() and task.exception() is not None:
             error = task.exception()
             if not (self.is_over() and isinstance(error, type(self.closing_error()).__mro__[1])):
@@ -467,6 +506,9 @@ cdef class Connection(Link):
 
     # Messages out
 
+    cdef inline bint is_fragmenting(self) noexcept:
+        return self.extras is not None and self.extras.fragmenting is not None
+
     cdef int transmit(self, object message, object text, bint compress) except -1:
         """Send a whole message, without regard to what waits."""
         cdef Py_ssize_t n
@@ -474,6 +516,8 @@ cdef class Connection(Link):
         cdef Py_buffer view
         if self.topics is not None:
             self._catch_up()
+            if self.state != OPEN:
+                raise self.closing_error()
         if type(message) is bytes:
             return self.send_data(TEXT if text else BINARY, <uint8_t*>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
                                   <PyObject*>message, True, True, compress)
@@ -519,7 +563,7 @@ cdef class Connection(Link):
     cdef int _catch_up(self) except -1:
         """Topics publish at the end of the turn: what they published before comes before what is sent now."""
         if isinstance(self.topics, dict):
-            for audience in self.topics:
+            for audience in list(self.topics):
                 (<Audience>audience).catch_up(self)
             return 0
         return (<Audience>self.topics).catch_up(self)
@@ -543,11 +587,17 @@ cdef class Connection(Link):
         """
         if self.state != OPEN:
             return Failed(self.closing_error())
-        if self.fragmenting is None and isinstance(message, (str, bytes, bytearray, memoryview)):
+        try:
+            return self._send(message, text, compress)
+        except Exception as exc:
+            return Failed(exc)
+
+    cdef object _send(self, object message, object text, bint compress):
+        if not self.is_fragmenting() and isinstance(message, (str, bytes, bytearray, memoryview)):
             self.transmit(message, text, compress)
         elif isinstance(message, dict) or not (hasattr(message, "__iter__") or hasattr(message, "__aiter__") or is_buffer(message)):
-            return Failed(TypeError(f"a message is str, bytes-like or an iterable of them, not {type(message).__name__}"))
-        elif self.fragmenting is None and is_buffer(message):
+            raise TypeError(f"a message is str, bytes-like or an iterable of them, not {type(message).__name__}")
+        elif not self.is_fragmenting() and is_buffer(message):
             self.transmit(message, text, compress)
         else:
             return self._send_in_turn(message, text, compress)
@@ -557,19 +607,19 @@ cdef class Connection(Link):
 
     async def _send_in_turn(self, message, text, compress):
         """Send a fragmented message, or any message after the one that is being sent in fragments."""
-        while self.fragmenting is not None:
-            await asyncio.shield(self.fragmenting)
+        while self.is_fragmenting():
+            await asyncio.shield(self.extras.fragmenting)
         if self.state != OPEN:
             raise self.closing_error()
         if is_buffer(message) or isinstance(message, str):
             self.transmit(message, text, compress)
             await self.drain()
             return
-        self.fragmenting = self.reactor.loop.create_future()
+        self.more().fragmenting = self.reactor.loop.create_future()
         try:
             await self._send_fragments(message, text)
         finally:
-            done, self.fragmenting = self.fragmenting, None
+            done, self.extras.fragmenting = self.extras.fragmenting, None
             done.set_result(None)
 
     async def _send_fragments(self, message, text):
@@ -602,10 +652,11 @@ cdef class Connection(Link):
     async def drain(self):
         """Wait until what is unsent is within ``write_limit``."""
         while self.state != CLOSED and self.buffered() > self.high:
-            if self.drain_waiters is None:
-                self.drain_waiters = []
+            extras = self.more()
+            if extras.drain_waiters is None:
+                extras.drain_waiters = []
             waiter = self.reactor.loop.create_future()
-            self.drain_waiters.append(waiter)
+            extras.drain_waiters.append(waiter)
             await waiter
         if self.state == CLOSED:
             raise self.closing_error()
@@ -623,7 +674,7 @@ cdef class Connection(Link):
         cdef size_t waiting
         if self.state != OPEN:
             raise self.closing_error()
-        if self.fragmenting is not None:
+        if self.is_fragmenting():
             raise InvalidState("a message is being sent in fragments: use send")
         waiting = self.out.size
         if waiting and waiting + len(message) > self.settings.max_backlog:
@@ -662,14 +713,16 @@ cdef class Connection(Link):
             future.set_result(status)
 
     cdef int on_sent(self) except -1:
-        if self.drain_waiters is not None and self.buffered() <= self.low:
-            waiters, self.drain_waiters = self.drain_waiters, None
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-        if self.late_pong is not None and self.state == OPEN:
-            payload, self.late_pong = self.late_pong, None
-            self.send_control(PONG, <uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+        cdef Extras extras = self.extras
+        if extras is not None:
+            if extras.drain_waiters is not None and self.buffered() <= self.low:
+                waiters, extras.drain_waiters = extras.drain_waiters, None
+                release(waiters)
+            if extras.late_pong is not None and self.state == OPEN:
+                payload, extras.late_pong = extras.late_pong, None
+                self.send_control(PONG, <uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
+            if extras.facade is not None:
+                extras.facade._sent()
         if self.over_limit:
             self.over_limit = False
             if self.settings.on_drain is not None and self.state == OPEN:
@@ -680,8 +733,6 @@ cdef class Connection(Link):
         if self.topics is not None and self.state == OPEN:
             for audience in self._topics():
                 (<Audience>audience).drained(self)
-        if self.facade is not None:
-            self.facade._sent()
         return 0
 
     # Pings
@@ -697,19 +748,20 @@ cdef class Connection(Link):
         """
         if self.state != OPEN:
             raise self.closing_error()
-        if self.pings is None:
-            self.pings = {}
+        extras = self.more()
+        if extras.pings is None:
+            extras.pings = {}
         if data is None:
             data = os.urandom(4)
-            while data in self.pings:
+            while data in extras.pings:
                 data = os.urandom(4)
         payload = data.encode() if isinstance(data, str) else bytes(data)
         if len(payload) > 125:
             raise ValueError(f"a ping has at most 125 bytes of payload, not {len(payload)}")
-        if payload in self.pings:
+        if payload in extras.pings:
             raise ValueError("a ping with the same payload is under way")
         future = self.reactor.loop.create_future()
-        self.pings[payload] = future, time.perf_counter()
+        extras.pings[payload] = future, time.perf_counter()
         self.send_control(PING, <uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
         return future
 
@@ -728,39 +780,55 @@ cdef class Connection(Link):
 
     cdef int on_ping(self, bytes payload) except -1:
         if self.out.size > self.high:
-            self.late_pong = payload    # only the last ping needs an answer (RFC 6455, section 5.5.3)
+            self.more().late_pong = payload    # only the last ping needs an answer (RFC 6455, section 5.5.3)
             return 0
         return Link.on_ping(self, payload)
 
     cdef int on_pong(self, bytes payload) except -1:
         cdef uint32_t key
+        cdef dict pings = self.extras.pings if self.extras is not None else None
         if self.pinging and len(payload) == 4:
             memcpy(&key, PyBytes_AS_STRING(payload), 4)
             if key == self.ping_key:
                 self.pinging = False
-                self.latency = time.perf_counter() - self.ping_time
-                return 0
-        if self.pings is None or payload not in self.pings:
+                self.last_latency = time.perf_counter() - self.ping_time
+                return self.start_timer()
+        if pings is None or payload not in pings:
             return 0
         now = time.perf_counter()
-        for sent in list(self.pings):       # a pong answers the pings before it as well
-            future, started = self.pings.pop(sent)
+        for sent in list(pings):       # a pong answers the pings before it as well
+            future, started = pings.pop(sent)
             if not future.done():
                 future.set_result(now - started)
             if sent == payload:
-                self.latency = now - started
+                self.last_latency = now - started
                 break
-        if not self.pings:
-            self.pings = None
         return 0
 
     cdef int _ping(self) except -1:
         cdef uint32_t key = masking_key()
         self.pinging = True
         self.ping_key = key
-        self.ping_tick = self.reactor.tick
+        self.ping_tick = self.reactor.now()
         self.ping_time = time.perf_counter()
         return self.send_control(PING, <uint8_t*>&key, 4)
+
+    cdef int fail(self, object error) except -1:
+        if self.state == OPEN and self.has_message():
+            # What came before the violation is good: the handler gets its turn on it, and recv() then closes.
+            self.failing = True
+            self.failure = error
+            self.halted |= ENDED
+            self._drop_incoming()
+            self.since = self.reactor.now()
+            return self.start_timer()
+        return Link.fail(self, error)
+
+    cdef int finish_failing(self) except -1:
+        if self.failing:
+            self.failing = False
+            return Link.fail(self, self.failure)
+        return 0
 
     # Time
 
@@ -768,15 +836,15 @@ cdef class Connection(Link):
         """Ask for the next moment at which something may be due."""
         cdef Settings s = self.settings
         cdef uint32_t now = self.reactor.tick, due = 0, when
-        if self.phase in (DRAINING, FRAMES) and self.state != OPEN or self.phase == DRAINING:
+        if self.phase == DRAINING or (self.phase == FRAMES and (self.state != OPEN or self.failing)):
             if s.close_timeout:
                 return self.reactor.schedule(self.sid, self.since + s.close_timeout)
             return 0
         if self.phase == FRAMES:
             if self.pinging and s.ping_timeout:
                 due = self.ping_tick + s.ping_timeout
-            elif s.ping_interval and not self.pinging:
-                due = self.seen + s.ping_interval
+            elif s.ping_interval:
+                due = (self.ping_tick if self.pinging else self.seen) + s.ping_interval
             if s.idle_timeout:
                 when = self.heard + s.idle_timeout
                 if not due or <int32_t>(when - due) < 0:
@@ -791,7 +859,7 @@ cdef class Connection(Link):
         cdef Settings s = self.settings
         cdef uint32_t now = self.reactor.tick
         if self.phase <= DECIDING:
-            if self.phase == HEAD and self.scanned:
+            if self.phase == HEAD and self.rest != NULL and self.rest.scanned and not self.client:
                 self.reject(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
             else:
                 self.drop(TimeoutError(f"the opening handshake took more than open_timeout"))
@@ -800,18 +868,20 @@ cdef class Connection(Link):
             if s.close_timeout and now - self.since >= s.close_timeout:
                 return self.drop(None)
             return self.start_timer()
+        if self.failing:
+            return self.finish_failing()
         if s.idle_timeout and now - self.heard >= s.idle_timeout:
             return self.send_close(1001, "idle timeout")
         if not self.reading_wanted:
             self.seen = now         # we do not listen: the peer cannot be blamed for its silence
         if self.pinging and <int32_t>(self.seen - self.ping_tick) > 0:
             self.pinging = False    # any bytes prove that the peer is there
-        if self.pinging:
-            if s.ping_timeout and now - self.ping_tick >= s.ping_timeout:
+        if self.pinging and s.ping_timeout:
+            if now - self.ping_tick >= s.ping_timeout:
                 self.send_close(1011, "keepalive ping timeout")
                 self.flush()
                 return self.drop(None)
-        elif s.ping_interval and now - self.seen >= s.ping_interval:
+        elif s.ping_interval and now - (self.ping_tick if self.pinging else self.seen) >= s.ping_interval:
             self._ping()
         return self.start_timer()
 
@@ -825,10 +895,7 @@ cdef class Connection(Link):
         Raises:
             ValueError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long.
         """
-        if not valid_close_code(code):
-            raise ValueError(f"{code} is not a close code that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999")
-        if len(reason.encode()) > 123:
-            raise ValueError(f"a close reason has at most 123 bytes, not {len(reason.encode())}")
+        check_close(code, reason)
         if self.state == OPEN:
             if self.topics is not None:
                 self._catch_up()
@@ -840,8 +907,7 @@ cdef class Connection(Link):
     cdef int on_closing(self) except -1:
         if self.phase == GONE:
             return 0
-        if self.since != self.reactor.tick or self.state == CLOSING:
-            self.since = self.reactor.tick
+        self.since = self.reactor.now()
         self.start_timer()
         if self.failure is not None:
             self.drain_and_close()
@@ -868,26 +934,37 @@ cdef class Connection(Link):
         self.reject(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         return 0
 
+    cdef int on_raw(self, bytes data) except -1:
+        self.extras.delegate.data_received(data)
+        return 0
+
+    cdef int on_raw_end(self) except -1:
+        if not self.extras.delegate.eof_received():
+            return self.shut()
+        self.reading_wanted = False
+        return self._interest()
+
     cdef int on_gone(self, object error) except -1:
         cdef Settings s = self.settings
+        cdef Extras extras = self.extras
         loop = self.reactor.loop
         self.settings.connections -= 1
         self._wake_receiver(False)
-        if self.drain_waiters is not None or self.close_waiters is not None:
-            for waiter in (self.drain_waiters or []) + (self.close_waiters or []):
-                if not waiter.done():
-                    waiter.set_result(None)
-            self.drain_waiters = self.close_waiters = None
-        if self.pings is not None:
-            for future, _ in self.pings.values():
-                if not future.done():
-                    future.set_exception(self.closing_error())
-                    future.exception()      # nobody has to await it
-            self.pings = None
+        if extras is not None:
+            release(extras.drain_waiters)
+            release(extras.close_waiters)
+            extras.drain_waiters = extras.close_waiters = None
+            extras.facade = None
+            if extras.pings is not None:
+                for future, _ in extras.pings.values():
+                    if not future.done():
+                        future.set_exception(self.closing_error())
+                        future.exception()      # nobody has to await it
+                extras.pings = None
         for audience in self._topics():
             (<Audience>audience).leave(self)
-        if self.delegate is not None:
-            delegate, self.delegate = self.delegate, None
+        if extras is not None and extras.delegate is not None:
+            delegate, extras.delegate = extras.delegate, None
             loop.call_soon(delegate.connection_lost, error)
         elif self.opened:
             if s.on_close is not None:
@@ -906,9 +983,10 @@ cdef class Connection(Link):
         if self.phase == GONE:
             return
         waiter = self.reactor.loop.create_future()
-        if self.close_waiters is None:
-            self.close_waiters = []
-        self.close_waiters.append(waiter)
+        extras = self.more()
+        if extras.close_waiters is None:
+            extras.close_waiters = []
+        extras.close_waiters.append(waiter)
         await waiter
 
     async def __aenter__(self):
@@ -926,14 +1004,26 @@ cdef class Connection(Link):
 
     @property
     def request(self):
-        """The request of the opening handshake: path, headers."""
-        if self.message_head is None and self.head is not None and self.settings.parse_head is not None:
-            self.message_head = self.settings.parse_head(self.head)
-        return self.message_head
+        """The request of the opening handshake: path, headers. A server reads it anew at each use: keep it."""
+        if self.extras is not None and self.extras.request is not None:
+            return self.extras.request
+        if self.head is not None and self.settings.parse_head is not None:
+            return self.settings.parse_head(self.head)
+        return None
 
     @request.setter
     def request(self, value):
-        self.message_head = value
+        self.more().request = value
+
+    @property
+    def response(self):
+        """The response of the opening handshake; None for a server's connection."""
+        return self.extras.response if self.extras is not None else None
+
+    @property
+    def latency(self):
+        """Seconds that the last ping took, 0 before the first."""
+        return self.last_latency
 
     @property
     def closed(self):
@@ -956,7 +1046,7 @@ cdef class Connection(Link):
     def close_reason(self):
         """The peer's close reason; None before the end."""
         if self.received_code:
-            return self.received_reason
+            return self.reasons[0]
         return "" if self.state == CLOSED else None
 
     @property
@@ -1009,6 +1099,23 @@ cdef class Connection(Link):
     @property
     def fileno(self):
         return self.fd
+
+
+def check_close(int code, str reason):
+    """Raise ValueError unless a close frame may have this code and reason."""
+    if not valid_close_code(code):
+        raise ValueError(f"{code} is not a close code that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+    if len(reason.encode()) > 123:
+        raise ValueError(f"a close reason has at most 123 bytes, not {len(reason.encode())}")
+
+
+cdef int release(list waiters) except -1:
+    """Let those who wait go on."""
+    if waiters is not None:
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+    return 0
 
 
 cdef bint is_buffer(object o):

@@ -24,26 +24,27 @@ cdef enum:
     LARGE = 16384   # bytes of payload from which on it is sent from where it is
 
 
+cdef struct Rest:
+    uint32_t start, size, room   # of the bytes behind this struct, what is still of use
+    uint32_t scanned             # bytes of a head in which its end was looked for
+
 cdef class Link(Protocol):
     cdef Reactor reactor
     cdef readonly object transport     # asyncio's, where there is no descriptor
     cdef Tls tls
-    cdef object delegate               # an asyncio.Protocol that the connection was handed to
     cdef Outbox out
-    cdef uint8_t* rest                 # bytes received that wait for more, or for somebody to resume
-    cdef uint32_t rest_start, rest_size, rest_room
-    cdef uint32_t scanned              # bytes of the head in which its end was looked for
+    cdef Rest* rest                    # bytes received that wait for more, or for somebody to resume; NULL if none do
     cdef int32_t sid, fd
     cdef ew_address peer
     cdef readonly uint8_t phase
-    cdef readonly bint reading_wanted           # nobody paused reading
-    cdef bint choked                   # the peer does not read: we do not read either
-    cdef bint blocked                  # the socket takes no more for now
-    cdef bint corking
-    cdef bint feeding                  # feed() is under way, on the rest perhaps
-    cdef bint close_when_sent
-    cdef bint drain_when_sent
-    cdef bint eof_sent
+    cdef readonly uint8_t reading_wanted           # nobody paused reading
+    cdef uint8_t choked                   # the peer does not read: we do not read either
+    cdef uint8_t blocked                  # the socket takes no more for now
+    cdef uint8_t corking
+    cdef uint8_t feeding                  # feed() is under way, on the rest perhaps
+    cdef uint8_t close_when_sent
+    cdef uint8_t drain_when_sent
+    cdef uint8_t eof_sent
     cdef uint32_t seen                 # tick of the last bytes from the peer
     cdef uint32_t high, low            # watermarks of unsent bytes
 
@@ -73,8 +74,12 @@ cdef class Link(Protocol):
     cdef int on_timer(self) except -1
     cdef int on_secured(self) except -1
     cdef int on_input(self) except -1
+    cdef int on_raw(self, bytes data) except -1
+    cdef int on_raw_end(self) except -1
 
     cdef int _interest(self) except -1
+    cdef uint8_t* rest_bytes(self) noexcept
+    cdef uint32_t rest_size(self) noexcept
     cdef int _keep_rest(self, const uint8_t* p, size_t n) except -1
     cdef int _received(self, size_t got) except -1
     cdef int _receive_tls(self, size_t got) except -1

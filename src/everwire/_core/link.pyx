@@ -66,7 +66,7 @@ cdef class Link(Protocol):
         """Take over a connected, non-blocking socket."""
         self.fd = fd
         self.sid = self.reactor.add(self, &LINK_OPS, fd)
-        self.seen = self.reactor.tick
+        self.seen = self.reactor.now()
         if tls_context is not None:
             self.tls = Tls(tls_context, self.client, server_hostname)
             self.phase = SECURING
@@ -80,7 +80,7 @@ cdef class Link(Protocol):
         """Run on one of asyncio's transports: see :class:`everwire.websocket.fallback.Adapter`."""
         self.transport = transport
         self.sid = self.reactor.add(self, &LINK_OPS, -1)
-        self.seen = self.reactor.tick
+        self.seen = self.reactor.now()
         self.start_input()
         self.on_secured()
 
@@ -93,6 +93,7 @@ cdef class Link(Protocol):
         try:
             if what & EW_WRITE and self.blocked:
                 self.blocked = False
+                self.seen = self.reactor.tick       # the peer has taken bytes: it is there
                 self.flush()
             if what & EW_READ and self.phase != GONE:
                 if self.reading_wanted and not self.choked and self.phase != DECIDING:
@@ -140,9 +141,10 @@ cdef class Link(Protocol):
                     self.seen = r.tick
                     self._receive_tls(got)
             else:
-                if self.rest_size:
-                    memcpy(r.inbox, self.rest + self.rest_start, self.rest_size)
-                got = ew_recv(self.fd, r.inbox + self.rest_size, INBOX - self.rest_size)
+                room = self.rest_size()
+                if room:
+                    memcpy(r.inbox, self.rest_bytes(), room)
+                got = ew_recv(self.fd, r.inbox + room, INBOX - room)
                 if got > 0:
                     self._received(got)
             if got == 0:
@@ -156,15 +158,17 @@ cdef class Link(Protocol):
 
     cdef int _received(self, size_t got) except -1:
         """Use *got* bytes that stand in the inbox behind a copy of the rest."""
-        cdef size_t n = self.rest_size + got
+        cdef size_t before = self.rest_size()
         self.seen = self.reactor.tick
-        self.rest_size = self.rest_start = 0
-        return self.consume(self.reactor.inbox, n)
+        if before:
+            self.rest.size = self.rest.start = 0
+        return self.consume(self.reactor.inbox, before + got)
 
     cdef int _receive_tls(self, size_t got) except -1:
         """Decrypt what came and use it; with *got* 0, what came before."""
         cdef Reactor r = self.reactor
         cdef ssize_t n
+        cdef size_t before
         if got:
             self.tls.take(r.inbox, got)
         if self.phase == SECURING:
@@ -179,9 +183,10 @@ cdef class Link(Protocol):
             self.start_input()
             self.on_secured()
         while self.phase != GONE and not self.halted & PAUSED and self.phase != DECIDING:
-            if self.rest_size:
-                memcpy(r.inbox, self.rest + self.rest_start, self.rest_size)
-            n = self.tls.read(r.inbox + self.rest_size, INBOX - self.rest_size)
+            before = self.rest_size()
+            if before:
+                memcpy(r.inbox, self.rest_bytes(), before)
+            n = self.tls.read(r.inbox + before, INBOX - before)
             if n < 0:
                 return self._end_of_input()
             if n == 0:
@@ -192,7 +197,7 @@ cdef class Link(Protocol):
     def transport_received(self, data: bytes) -> None:
         """Use bytes that asyncio's transport has read."""
         cdef Reactor r = self.reactor
-        cdef size_t n = PyBytes_GET_SIZE(data), used = 0, take
+        cdef size_t n = PyBytes_GET_SIZE(data), used = 0, take, before
         cdef uint8_t* p = <uint8_t*>PyBytes_AS_STRING(data)
         self.begin_cork()
         try:
@@ -200,9 +205,11 @@ cdef class Link(Protocol):
                 if self.halted & PAUSED or self.phase == DECIDING:
                     self._keep_rest(p + used, n - used)
                     break
-                memcpy(r.inbox, self.rest + self.rest_start, self.rest_size)
-                take = min(n - used, INBOX - self.rest_size)
-                memcpy(r.inbox + self.rest_size, p + used, take)
+                before = self.rest_size()
+                if before:
+                    memcpy(r.inbox, self.rest_bytes(), before)
+                take = min(n - used, INBOX - before)
+                memcpy(r.inbox + before, p + used, take)
                 used += take
                 self._received(take)
             self.on_input()
@@ -238,7 +245,7 @@ cdef class Link(Protocol):
             if used < n and self.phase == FRAMES and not self.halted & ENDED:
                 self._keep_rest(p + used, n - used)
         elif self.phase == RAW:
-            self.delegate.data_received(PyBytes_FromStringAndSize(<char*>p, n))
+            self.on_raw(PyBytes_FromStringAndSize(<char*>p, n))
         elif self.phase == HEAD:
             self._head_in(p, n)
         elif self.phase == DECIDING:
@@ -246,11 +253,13 @@ cdef class Link(Protocol):
         return 0
 
     cdef int _head_in(self, uint8_t* p, size_t n) except -1:
-        cdef ssize_t end = head_end(p, n, self.scanned)
+        cdef ssize_t end = head_end(p, n, self.rest.scanned if self.rest else 0)
         if end < 0 and n < MAX_HEAD:
-            self.scanned = n
-            return self._keep_rest(p, n)
-        self.scanned = 0
+            self._keep_rest(p, n)
+            self.rest.scanned = n
+            return 0
+        if self.rest:
+            self.rest.scanned = 0
         self.phase = DECIDING
         if end < 0 or end > MAX_HEAD:
             return self.on_head_too_large()
@@ -259,20 +268,29 @@ cdef class Link(Protocol):
             return self.consume(p + end, n - end)
         return 0
 
+    cdef inline uint8_t* rest_bytes(self) noexcept:
+        return <uint8_t*>self.rest + sizeof(Rest) + self.rest.start
+
+    cdef inline uint32_t rest_size(self) noexcept:
+        return self.rest.size if self.rest else 0
+
     cdef int _keep_rest(self, const uint8_t* p, size_t n) except -1:
         """Append to the rest."""
-        cdef void* room
-        if self.rest_start and self.rest_size:
-            memmove(self.rest, self.rest + self.rest_start, self.rest_size)
-        self.rest_start = 0
-        if self.rest_size + n > self.rest_room or not self.rest:
-            room = PyMem_Realloc(self.rest, self.rest_size + n)
-            if not room:
+        cdef Rest* rest = self.rest
+        cdef uint32_t size = self.rest_size()
+        if rest and rest.start:
+            memmove(<uint8_t*>rest + sizeof(Rest), self.rest_bytes(), size)
+            rest.start = 0
+        if not rest or size + n > rest.room:
+            rest = <Rest*>PyMem_Realloc(self.rest, sizeof(Rest) + size + n)
+            if not rest:
                 raise MemoryError
-            self.rest = <uint8_t*>room
-            self.rest_room = self.rest_size + n
-        memcpy(self.rest + self.rest_size, p, n)
-        self.rest_size += n
+            if not self.rest:
+                rest.start = rest.size = rest.scanned = 0
+            rest.room = size + n
+            self.rest = rest
+        memcpy(<uint8_t*>rest + sizeof(Rest) + size, p, n)
+        rest.size = size + n
         return 0
 
     cdef int set_reading(self, bint wanted) except -1:
@@ -288,33 +306,29 @@ cdef class Link(Protocol):
     cdef int resume_rest(self) except -1:
         """Use input that has waited for reading to be resumed."""
         cdef size_t used
-        cdef uint8_t* whole
-        if self.feeding or self.phase == GONE or self.halted:
+        cdef Rest* rest
+        if self.feeding or self.phase == GONE or self.halted or not self.reading_wanted:
             return 0
-        if not self.rest_size and self.tls is None:
+        if not self.rest_size() and self.tls is None:
             return 0
         self.begin_cork()
         try:
-            if self.rest_size and self.phase == FRAMES:
+            if self.rest_size() and self.phase == FRAMES:
                 self.feeding = True
                 try:
-                    used = self.feed(self.rest + self.rest_start, self.rest_size)
+                    used = self.feed(self.rest_bytes(), self.rest.size)
                 finally:
                     self.feeding = False
-                self.rest_start += used
-                self.rest_size -= used
-            elif self.rest_size:
-                whole = self.rest
-                used = self.rest_size
+                self.rest.start += used
+                self.rest.size -= used
+            elif self.rest_size():
+                rest = self.rest
                 self.rest = NULL
-                self.rest_size = self.rest_room = 0
                 try:
-                    self.consume(whole + self.rest_start, used)
+                    self.consume(<uint8_t*>rest + sizeof(Rest) + rest.start, rest.size)
                 finally:
-                    PyMem_Free(whole)
-            if self.phase == GONE or self.halted & ENDED:
-                self.rest_size = 0
-            if not self.rest_size:
+                    PyMem_Free(rest)
+            if self.phase == GONE or self.halted & ENDED or not self.rest_size():
                 self._free_rest()
             if self.tls is not None and self.phase not in (SECURING, GONE) and not self.halted:
                 self._receive_tls(0)
@@ -325,20 +339,16 @@ cdef class Link(Protocol):
         return 0
 
     cdef void _free_rest(self) noexcept:
-        if not self.feeding:
+        if self.feeding:
+            if self.rest:
+                self.rest.start = self.rest.size = 0
+        else:
             PyMem_Free(self.rest)
             self.rest = NULL
-            self.rest_room = 0
-        self.rest_start = self.rest_size = 0
 
     cdef int _end_of_input(self) except -1:
         if self.phase == RAW:
-            if not self.delegate.eof_received():
-                self.shut()
-            else:
-                self.reading_wanted = False
-                self._interest()
-            return 0
+            return self.on_raw_end()
         return self.drop(None)
 
     # Output
@@ -356,13 +366,13 @@ cdef class Link(Protocol):
             self._uncork_bytes()
             self.corking = False
             self.reactor.corked = NULL
-            if self.out.head and not self.blocked and self.phase != GONE:
+            if self.out.head != NULL and not self.blocked and self.phase != GONE:
                 self.reactor.mark(self.sid)
             elif self.close_when_sent or self.drain_when_sent:
                 self._all_sent()
         if not self.client and not self.choked and self.buffered() > self.high:
             self.choked = True
-        if not self.rest_size and self.rest and not self.feeding:
+        if self.rest and not self.rest.size and not self.feeding:
             self._free_rest()
         return 0
 
@@ -374,7 +384,7 @@ cdef class Link(Protocol):
         if not n or self.phase == GONE:
             return 0
         if self.tls is not None:
-            if self.out.head or self.blocked:
+            if self.out.head != NULL or self.blocked:
                 return outbox_copy(&self.out, r.cork, n, 0)
             self.tls.write(r.cork, n)
             return self._flush_tls()
@@ -480,9 +490,11 @@ cdef class Link(Protocol):
         cdef iovec v
         if self.phase == GONE or self.eof_sent:
             return 0
-        if self.out.head or self.blocked or self.tls is not None or self.corking:
+        if self.out.head != NULL or self.blocked or self.tls is not None or self.corking:
             if self.corking:
                 self._uncork_bytes()
+                if self.phase == GONE:
+                    return 0
             outbox_keep(&self.out, p, n, owner)
             if not self.blocked:
                 self.reactor.mark(self.sid)
@@ -664,3 +676,9 @@ cdef class Link(Protocol):
 
     cdef int on_input(self) except -1:
         return 0
+
+    cdef int on_raw(self, bytes data) except -1:
+        return 0
+
+    cdef int on_raw_end(self) except -1:
+        return self.shut()

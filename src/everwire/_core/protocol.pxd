@@ -31,19 +31,23 @@ cdef struct Incoming:
     ew_utf8 utf8
 
 
+cdef class Codec:
+    # How messages are compressed and decompressed.
+    cdef readonly object deflater, inflater
+    cdef readonly uint32_t threshold   # smaller messages are sent uncompressed
+
+
 cdef class Protocol:
     cdef Incoming* incoming
-    cdef readonly object deflater      # None without permessage-deflate
-    cdef readonly object inflater
-    cdef object received_reason, sent_reason
+    cdef Codec codec                   # None without permessage-deflate
+    cdef object reasons                # the close frames' reasons (received, sent), once there are any
     cdef readonly object failure       # the ProtocolError that ended it, or None
     cdef size_t max_size
-    cdef uint32_t threshold            # smaller messages are sent uncompressed
     cdef uint16_t received_code, sent_code   # 0: no close frame yet; 1005: one without a code
     cdef readonly uint8_t state
     cdef uint8_t halted
     cdef readonly bint client
-    cdef bint closed_by_peer           # its close frame came before ours was sent
+    cdef uint8_t closed_by_peer           # its close frame came before ours was sent
 
     # For the I/O below
     cdef ssize_t feed(self, uint8_t* p, size_t n) except -1

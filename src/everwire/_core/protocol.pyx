@@ -64,6 +64,15 @@ cdef object decode(const char* p, size_t n):
         return None
 
 
+cdef class Codec:
+    """permessage-deflate (RFC 7692) with the parameters that a handshake agreed on."""
+
+    def __cinit__(self, deflater not None, inflater not None, threshold=0):
+        self.deflater = deflater
+        self.inflater = inflater
+        self.threshold = threshold
+
+
 cdef class Protocol:
     """A peer's side of the protocol, server or client, from the end of the handshake on."""
 
@@ -125,12 +134,12 @@ cdef class Protocol:
     cdef bint _accepts(self, FrameHead* head, int size) except? False:
         """Check a frame's head (RFC 6455, section 5.2); fail the connection if it is wrong."""
         cdef uint8_t opcode
-        cdef size_t have
+        cdef size_t have, most = self.max_size
         if size < 0:
             self.fail(ProtocolError("a frame's length is not in its shortest form" if size == -1 else "a frame's length has 64 bits"))
             return False
         opcode = head.first & 15
-        if head.first & 48 or (head.first & 64 and (self.inflater is None or opcode not in (TEXT, BINARY))):
+        if head.first & 48 or (head.first & 64 and (self.codec is None or opcode not in (TEXT, BINARY))):
             self.fail(ProtocolError(f"reserved bits {head.first >> 4 & 7:03b} are set in a frame with opcode {opcode}"))
             return False
         if opcode > PONG or BINARY < opcode < CLOSE:
@@ -151,7 +160,9 @@ cdef class Protocol:
             self.fail(ProtocolError("a new message began inside a fragmented one" if opcode else "a continuation frame continues nothing"))
             return False
         have = self.incoming.have if self.incoming else 0
-        if head.length > self.max_size or have + head.length > self.max_size:
+        if head.first & 64 or self.incoming and self.incoming.compressed:
+            most += (most >> 8) + 64    # what does not compress grows a little; the message's own size is checked later
+        if head.length > most or have + head.length > most:
             self.fail(MessageTooBig(f"a message of {have + head.length} bytes or more is over max_size, {self.max_size} bytes"))
             return False
         return True
@@ -292,7 +303,7 @@ cdef class Protocol:
     cdef int _deliver_compressed(self, uint8_t opcode, object data) except -1:
         cdef object message
         try:
-            message = self.inflater.decompress(data, self.max_size)
+            message = self.codec.inflater.decompress(data, self.max_size)
         except ProtocolError as exc:
             return self.fail(exc)
         if opcode == TEXT:
@@ -331,7 +342,7 @@ cdef class Protocol:
             if reason is None:
                 return self.fail(InvalidPayload("a close reason is not UTF-8"))
         self.received_code = code
-        self.received_reason = reason
+        self.reasons = (reason, self.reasons[1] if self.reasons is not None else None)
         self.halted |= ENDED
         self._drop_incoming()
         if not self.sent_code:
@@ -368,8 +379,8 @@ cdef class Protocol:
         """
         cdef bytes data
         cdef uint8_t start = 128 | opcode if last else opcode
-        if compress and first and last and self.deflater is not None and n >= self.threshold:
-            data = self.deflater.compress(PyMemoryView_FromMemory(<char*>p, n, PyBUF_READ))
+        if compress and first and last and self.codec is not None and n >= self.codec.threshold:
+            data = self.codec.deflater.compress(PyMemoryView_FromMemory(<char*>p, n, PyBUF_READ))
             return self._frame(start | 64, <uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), <PyObject*>data)
         return self._frame(start, p, n, owner)
 
@@ -382,7 +393,7 @@ cdef class Protocol:
         if self.sent_code:
             return 0
         self.sent_code = code
-        self.sent_reason = reason
+        self.reasons = (self.reasons[0] if self.reasons is not None else None, reason)
         payload = b"" if code == 1005 else bytes((code >> 8, code & 255)) + reason.encode()
         self.send_control(CLOSE, <uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
         self.state = CLOSING
@@ -390,9 +401,9 @@ cdef class Protocol:
 
     cdef object closing_error(self):
         """The exception that says how the connection ended."""
-        received = Close(self.received_code, self.received_reason) if self.received_code else None
-        sent = Close(self.sent_code, self.sent_reason) if self.sent_code else None
-        first = self.closed_by_peer if received is not None and sent is not None else None
+        received = Close(self.received_code, self.reasons[0]) if self.received_code else None
+        sent = Close(self.sent_code, self.reasons[1]) if self.sent_code else None
+        first = bool(self.closed_by_peer) if received is not None and sent is not None else None
         fine = received is not None and sent is not None and received[0] in OK_CODES and sent[0] in OK_CODES
         error = (ConnectionClosedOK if fine else ConnectionClosedError)(received, sent, first)
         error.__cause__ = self.failure
@@ -439,9 +450,8 @@ cdef class SansIO(Protocol):
     def __init__(self, *, bint client, max_size=1 << 20, deflater=None, inflater=None, threshold=0):
         self.client = client
         self.max_size = max_size
-        self.deflater = deflater
-        self.inflater = inflater
-        self.threshold = threshold
+        if deflater is not None:
+            self.codec = Codec(deflater, inflater, threshold)
         self.out = bytearray()
         self.rest = bytearray()
         self.events = []

@@ -14,15 +14,19 @@ cdef struct Ops:
 
 cdef struct Slot:
     PyObject* owner      # kept by Reactor.kept, where the garbage collector sees it; NULL: the slot is free
-    const Ops* ops
     int32_t fd           # -1: timers and flushes only
     uint32_t generation  # tells events of an earlier owner apart
     int32_t previous     # neighbours in the timer wheel, or the free list; -1 ends it
     int32_t next
     uint32_t due         # tick of the timer
+    uint8_t kind         # index of the owner's Ops
     uint8_t interest
-    bint timed
-    bint dirty
+    uint8_t timed
+    uint8_t dirty
+
+
+cdef enum:
+    KINDS = 4  # of owners
 
 
 cdef class Deferred:
@@ -42,6 +46,7 @@ cdef class Reactor:
     cdef int32_t page_count, free_slot
     cdef int32_t* wheel
     cdef uint32_t tick, wheel_done, wake_due
+    cdef const Ops* kinds[KINDS]
     cdef int32_t timers
     cdef object wake
     cdef int32_t* dirty
@@ -54,6 +59,7 @@ cdef class Reactor:
     cdef size_t cork_used
     cdef PyObject* corked      # borrowed; whoever corks uncorks before returning
 
+    cdef uint32_t now(self) noexcept
     cdef Slot* slot(self, int32_t sid) noexcept
     cdef int32_t add(self, object owner, const Ops* ops, int fd) except -1
     cdef int want(self, int32_t sid, int what) except -1
@@ -66,6 +72,7 @@ cdef class Reactor:
     cdef int _rearm(self) except -1
     cdef int _ensure_flush(self) except -1
     cdef int _drain(self) except -1
+    cdef int _failed(self, object error) except -1
 
 cdef enum:
     INBOX = 262144   # bytes read from one socket in one go

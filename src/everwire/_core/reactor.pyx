@@ -104,6 +104,11 @@ cdef class Reactor:
         """Return the owners of all slots in use."""
         return [owner for owner in self.kept if owner is not None]
 
+    cdef uint32_t now(self) noexcept:
+        """The tick of this moment; ``tick`` is that of the turn's beginning, which may be a while ago."""
+        self.tick = ew_ticks()
+        return self.tick
+
     # Slots
 
     cdef inline Slot* slot(self, int32_t sid) noexcept:
@@ -112,6 +117,7 @@ cdef class Reactor:
     cdef int32_t add(self, object owner, const Ops* ops, int fd) except -1:
         """Take a slot for *owner*; *fd* is -1 for one without a descriptor."""
         cdef int32_t sid, i, base
+        cdef uint8_t kind
         cdef Slot* s
         cdef Slot* page
         if self.free_slot < 0:
@@ -137,7 +143,11 @@ cdef class Reactor:
         else:
             self.kept[sid] = owner
         s.owner = <PyObject*>owner
-        s.ops = ops
+        for kind in range(KINDS):
+            if self.kinds[kind] == ops or self.kinds[kind] == NULL:
+                break
+        self.kinds[kind] = ops
+        s.kind = kind
         s.fd = fd
         s.interest = 0
         s.timed = s.dirty = False
@@ -252,7 +262,10 @@ cdef class Reactor:
             for sid, generation in due:
                 s = self.slot(sid)
                 if s.owner != NULL and s.generation == <uint32_t>generation:
-                    s.ops.timer(<object>s.owner)
+                    try:
+                        self.kinds[s.kind].timer(<object>s.owner)
+                    except Exception as exc:
+                        self._failed(exc)
         finally:
             if self.wake is None:
                 self._rearm()
@@ -303,7 +316,10 @@ cdef class Reactor:
                 self.deferred = []
                 for task in tasks:
                     task.pending = False
-                    task.run()
+                    try:
+                        task.run()
+                    except Exception as exc:
+                        self._failed(exc)
             i = 0
             while i < self.dirty_count:       # the list may grow while it is worked off
                 sid = self.dirty[i]
@@ -312,8 +328,16 @@ cdef class Reactor:
                 if s.dirty:
                     s.dirty = False
                     if s.owner != NULL:
-                        s.ops.flush(<object>s.owner)
+                        try:
+                            self.kinds[s.kind].flush(<object>s.owner)
+                        except Exception as exc:
+                            self._failed(exc)
             self.dirty_count = 0
+        return 0
+
+    cdef int _failed(self, object error) except -1:
+        """Owners deal with what can go wrong: this is a defect, which must not stop the others."""
+        self.loop.call_exception_handler({"message": "a socket of everwire failed", "exception": error})
         return 0
 
     def poll(self):
@@ -337,7 +361,7 @@ cdef class Reactor:
                     if s.owner == NULL or s.generation != <uint32_t>(events[i].token >> 32):
                         continue
                     try:
-                        s.ops.ready(<object>s.owner, events[i].what)
+                        self.kinds[s.kind].ready(<object>s.owner, events[i].what)
                     except BaseException as exc:    # owners handle Exception: this is KeyboardInterrupt or SystemExit
                         failure = exc
                 self._drain()

@@ -36,7 +36,7 @@ cdef class Topic(Audience):
     cdef bint running
     cdef readonly unsigned long long published, delivered, dropped, disconnected
 
-    cdef int deliver(self, Connection connection, Member* member) except -1
-    cdef int fall_behind(self, Connection connection, Member* member, Variant variant) except -1
+    cdef int deliver(self, Connection connection, Py_ssize_t place) except -1
+    cdef int fall_behind(self, Connection connection, Member* member, uint32_t messages) except -1
     cdef uint32_t variant_of(self, Connection connection) except? 0
     cdef int compact(self) except -1

@@ -132,11 +132,11 @@ cdef class Topic(Audience):
         if connection.place_in(self) >= 0:
             return
         if place == self.room:
-            members = PyMem_Realloc(self.members, (self.room * 2 + 4) * sizeof(Member))
+            members = PyMem_Realloc(self.members, (self.room + self.room // 4 + 4) * sizeof(Member))
             if not members:
                 raise MemoryError
             self.members = <Member*>members
-            self.room = self.room * 2 + 4
+            self.room += self.room // 4 + 4
         member = &self.members[place]
         member.variant = self.variant_of(connection)
         variant = self.variants[member.variant]
@@ -196,11 +196,12 @@ cdef class Topic(Audience):
             while i < len(self.connections):
                 connection = self.connections[i]
                 if connection is not None:
-                    self.deliver(<Connection>connection, &self.members[i])
-                    self.members[i].cursor = self.members[i].taken = 0
+                    self.deliver(<Connection>connection, i)
                 i += 1
         finally:
             self.running = False
+            for i in range(len(self.connections)):
+                self.members[i].cursor = self.members[i].taken = 0
             for variant in self.variants:
                 variant.next_turn(self.policy == LATEST)
         if self.holes:
@@ -215,26 +216,27 @@ cdef class Topic(Audience):
                 self.reactor.defer(self)
         return 0
 
-    cdef int deliver(self, Connection connection, Member* member) except -1:
+    cdef int deliver(self, Connection connection, Py_ssize_t place) except -1:
         """Send a member what it does not have yet."""
+        cdef Member* member = &self.members[place]
         cdef Variant variant = <Variant>self.variants[member.variant]
-        cdef size_t n = variant.used - member.cursor
-        cdef size_t start = member.cursor
-        if not n:
+        cdef size_t start = member.cursor, n = variant.used - start
+        cdef uint32_t messages = variant.messages - member.taken
+        if not n or connection.state != OPEN:
             return 0
+        member.cursor = variant.used
+        member.taken = variant.messages
         if member.lagging or (connection.out.size and connection.out.size + n > self.max_backlog):
-            return self.fall_behind(connection, member, variant)
-        if connection.state != OPEN:
-            return 0
-        self.delivered += variant.messages - member.taken
-        if variant.deflater is not None and connection.deflater is not variant.deflater:
-            connection.deflater.foreign()
+            return self.fall_behind(connection, member, messages)
+        self.delivered += messages
+        if variant.deflater is not None and connection.codec.deflater is not variant.deflater:
+            connection.codec.deflater.foreign()
         return connection.share(
             <uint8_t*>PyBytes_AS_STRING(variant.chunk) + start, n, <PyObject*>variant.chunk
         )
 
-    cdef int fall_behind(self, Connection connection, Member* member, Variant variant) except -1:
-        self.dropped += variant.messages - member.taken
+    cdef int fall_behind(self, Connection connection, Member* member, uint32_t messages) except -1:
+        self.dropped += messages
         if self.policy == LATEST:
             member.lagging = True
         elif self.policy == CLOSE_THEM and connection.state == OPEN:
@@ -247,21 +249,19 @@ cdef class Topic(Audience):
         cdef int64_t place = connection.place_in(self)
         cdef Member* member = &self.members[place]
         cdef Variant variant = <Variant>self.variants[member.variant]
-        cdef size_t n = variant.used - member.cursor
-        cdef size_t start = member.cursor
-        if not n or self.running:
+        cdef size_t start = member.cursor, n = variant.used - start
+        cdef uint32_t messages = variant.messages - member.taken
+        if not n:
             return 0
         member.cursor = variant.used
+        member.taken = variant.messages
         if member.lagging or (connection.out.size and connection.out.size + n > self.max_backlog):
-            self.fall_behind(connection, member, variant)
-        else:
-            self.delivered += variant.messages - member.taken
-            if variant.deflater is not None and connection.deflater is not variant.deflater:
-                connection.deflater.foreign()
-            # A copy: the chunk still grows.
-            connection.write(<uint8_t*>PyBytes_AS_STRING(variant.chunk) + start, n, NULL)
-        self.members[place].taken = variant.messages
-        return 0
+            return self.fall_behind(connection, member, messages)
+        self.delivered += messages
+        if variant.deflater is not None and connection.codec.deflater is not variant.deflater:
+            connection.codec.deflater.foreign()
+        # A copy: the chunk still grows.
+        return connection.write(<uint8_t*>PyBytes_AS_STRING(variant.chunk) + start, n, NULL)
 
     cdef int drained(self, Connection connection) except -1:
         """A member has caught up."""
@@ -273,8 +273,8 @@ cdef class Topic(Audience):
         variant = <Variant>self.variants[self.members[place].variant]
         if variant.latest is not None:
             self.delivered += 1
-            if variant.deflater is not None and connection.deflater is not variant.deflater:
-                connection.deflater.foreign()
+            if variant.deflater is not None and connection.codec.deflater is not variant.deflater:
+                connection.codec.deflater.foreign()
             connection.share(
                 <uint8_t*>PyBytes_AS_STRING(variant.latest), PyBytes_GET_SIZE(variant.latest), <PyObject*>variant.latest
             )
@@ -321,9 +321,9 @@ cdef class Topic(Audience):
         """Which form of the messages a connection gets."""
         cdef Variant variant
         cdef uint32_t i
-        if connection.deflater is None:
+        if connection.codec is None:
             return 0
-        mine = <Deflater>connection.deflater
+        mine = <Deflater>connection.codec.deflater
         shared = deflater(mine.window_bits, False, mine.level, mine.mem_level)
         for i in range(1, len(self.variants)):
             variant = self.variants[i]

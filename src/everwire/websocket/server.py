@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, cast
 
 from everwire._core.acceptor import Acceptor
-from everwire._core.connection import Connection
+from everwire._core.connection import Connection, check_close
 from everwire._core.reactor import get_reactor, polls
 from everwire._core.settings import Settings
 from everwire.errors import HandshakeError
@@ -71,7 +71,7 @@ class Server:
         )
         self._logger: logging.Logger = self._settings.logger
         self._acceptors: list[Acceptor | asyncio.Server] = []
-        self._paths: list[object] = []
+        self._path: str | None = None
         self._deciding: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
@@ -80,12 +80,13 @@ class Server:
 
     # Listening
 
-    async def _listen(self, sockets: list[socket.socket], context: tls.SSLContext | None) -> None:
+    async def _listen(
+        self, sockets: list[socket.socket], context: tls.SSLContext | None, path: str | None
+    ) -> None:
         self.sockets = tuple(sockets)
+        self._path = path
         for sock in sockets:
             sock.setblocking(False)
-            if sock.family == getattr(socket, "AF_UNIX", None):
-                self._paths.append(sock.getsockname())
             if polls():
                 self._acceptors.append(Acceptor(self._loop, sock, self._settings, context))
             else:
@@ -270,6 +271,7 @@ class Server:
         Connections and handlers that are not done after *timeout* seconds (by default ``close_timeout`` and a second
         more) are dropped and cancelled. Await :meth:`wait_closed` for the end. Closing again does nothing.
         """
+        check_close(code, reason)
         if self._closing is not None:
             return
         if timeout is None and self._close_timeout is not None:
@@ -277,8 +279,8 @@ class Server:
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()
-        for path in self._paths:
-            remove_path(path)
+        if self._path is not None:
+            remove_path(self._path)
         self._closing = self._loop.create_task(self._close(code, reason, timeout))
         self._begun.set()
 
@@ -473,7 +475,7 @@ class serve:  # noqa: N801 - it is used like a function
             sockets = [unix_socket(os.fspath(unix), backlog=self._backlog)]
         else:
             sockets = await listening_sockets(host, port, backlog=self._backlog, **self._socket_options)
-        await server._listen(sockets, self._ssl)
+        await server._listen(sockets, self._ssl, None if unix is None else os.fspath(unix))
         return server
 
     def __await__(self) -> Generator[Any, None, Server]:

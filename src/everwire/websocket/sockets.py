@@ -108,16 +108,18 @@ def _remove_stale(path: str) -> None:
         probe.settimeout(1)
         try:
             probe.connect(path)
-        except OSError:
+        except ConnectionRefusedError:
             os.unlink(path)
             return
+        except OSError:
+            pass  # somebody is there, but too busy, or not for us
     raise OSError(errno.EADDRINUSE, "another process listens there")
 
 
-def remove_path(sock_name: object) -> None:
+def remove_path(path: str) -> None:
     """Remove the file of a Unix socket that is closed."""
-    if isinstance(sock_name, str) and sock_name:
+    if not path.startswith("\0"):
         try:
-            os.unlink(sock_name)
+            os.unlink(path)
         except FileNotFoundError:
             pass
