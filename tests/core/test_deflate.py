@@ -180,8 +180,9 @@ class TestLimit:
         assert len(inflater(15, takeover).decompress(reference(b"a" * 3_000_000), -1)) == 3_000_000
 
     @pytest.mark.parametrize("takeover", [False, True])
-    def test_stops_a_bomb_early(self, takeover: bool) -> None:
-        bomb = reference(bytes(64 << 20), level=9)
+    @pytest.mark.parametrize("before", [b"", stored(b"a", last=True)])
+    def test_stops_a_bomb_early(self, takeover: bool, before: bytes) -> None:
+        bomb = before + reference(bytes(64 << 20), level=9)
         assert len(bomb) < 70_000
         tracemalloc.start()
         try:
@@ -216,6 +217,16 @@ class TestDamage:
         for size in range(1, len(data) - 1):
             with pytest.raises(InvalidPayload):
                 inflater(15, False).decompress(data[:size], 1 << 20)
+
+    @pytest.mark.parametrize("takeover", [False, True])
+    @pytest.mark.parametrize("last", [False, True])
+    @pytest.mark.parametrize("missing", range(1, 11))
+    def test_of_a_block_that_ends_after_the_message_is_seen(
+        self, takeover: bool, last: bool, missing: int
+    ) -> None:
+        # It must not be filled up with what is added to find the end.
+        with pytest.raises(InvalidPayload):
+            inflater(15, takeover).decompress(stored(b"hello" + bytes(missing), last=last)[:-missing], 1000)
 
     @given(st.binary(min_size=1, max_size=300), st.booleans())
     def test_of_any_kind_is_an_error_or_a_message(self, data: bytes, takeover: bool) -> None:

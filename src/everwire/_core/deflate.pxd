@@ -27,8 +27,7 @@ cdef class Inflater:
     cdef readonly bint context_takeover
 
     cpdef bytes decompress(self, object data, Py_ssize_t max_size)
-    cdef bytes alone(self, object data, Py_ssize_t size, Py_ssize_t max_size)
-    cdef bytes continued(self, object data, Py_ssize_t size, Py_ssize_t max_size)
+    cdef bytes after_end(self, object data, Py_ssize_t at, bytes out, Py_ssize_t max_size)
 
 
 cpdef Deflater deflater(int window_bits, bint context_takeover, int level, int mem_level)

@@ -120,91 +120,70 @@ cdef class Inflater:
             InvalidPayload: the data is not compressed, is cut off, or refers to what was not sent.
         """
         cdef Py_ssize_t size = len(data)
+        cdef object stream
+        cdef bytes out
         if size == 0:
             return b""
+        # For messages that stand alone the window is the largest: none can be misread in it.
+        stream = self.stream if self.context_takeover else decompressobj(-15)
         try:
-            if self.context_takeover:
-                return self.continued(data, size, max_size)
-            return self.alone(data, size, max_size)
+            out = stream.decompress(data, max_size + 1 if max_size >= 0 else 0)
+            if max_size >= 0 and PyBytes_GET_SIZE(out) > max_size:
+                raise too_big(max_size)
+            if not stream.eof:
+                check_end(stream, self.context_takeover)
+                return out
+            return self.after_end(data, size - <Py_ssize_t> len(stream.unused_data), out, max_size)
         except error as exc:
             raise InvalidPayload(f"the message does not decompress: {exc}") from None
 
-    cdef bytes alone(self, object data, Py_ssize_t size, Py_ssize_t max_size):
-        # The window is the largest for every peer: one that is larger than the peer's cannot misread it.
-        cdef object stream = decompressobj(-15)
-        cdef bytes whole = b"".join((data, TAIL_AND_END))
-        cdef bytes out = stream.decompress(whole, max_size + 1 if max_size >= 0 else 0)
-        if max_size >= 0 and PyBytes_GET_SIZE(out) > max_size:
-            raise too_big(max_size)
-        if not stream.eof:
-            raise cut_off()
-        cdef Py_ssize_t rest = PyBytes_GET_SIZE(stream.unused_data)
-        if rest == 0:
-            return out
-        return after_end(whole, size, size + 9 - rest, out, max_size, 15)[0]
+    cdef bytes after_end(self, object data, Py_ssize_t at, bytes out, Py_ssize_t max_size):
+        """The whole message, given what came before a block marked as the last one, which ends at index ``at``.
 
-    cdef bytes continued(self, object data, Py_ssize_t size, Py_ssize_t max_size):
-        cdef object stream = self.stream
-        cdef bytes out = stream.decompress(data, max_size + 1 if max_size >= 0 else 0)
-        if max_size >= 0 and PyBytes_GET_SIZE(out) > max_size:
-            raise too_big(max_size)
-        if stream.eof:
-            out, self.stream = after_end(
-                data, size, size - len(stream.unused_data), out, max_size, self.window_bits
-            )
-        elif stream.decompress(TAIL):
-            # The end of a whole message is an empty block: it holds nothing.
-            raise cut_off()
-        return out
+        Such a block ends a stream; what follows starts anew (RFC 7692, sections 7.2.3.4 and 7.2.3.5).
+        """
+        cdef object view = memoryview(data)
+        cdef object stream, piece
+        cdef Py_ssize_t size = len(view), total = PyBytes_GET_SIZE(out), room
+        cdef int bits = self.window_bits if self.context_takeover else 15
+        cdef int ends = 1
+        cdef list parts = [out]
+        cdef bytes part
+        while True:
+            stream = decompressobj(-bits)
+            if at == size:
+                # The block ended with the message: some peers leave out the byte that should follow.
+                break
+            if ends > MAX_ENDS:
+                raise InvalidPayload(f"the message has more than {MAX_ENDS} blocks marked as the last one")
+            ends += 1
+            while at < size and not stream.eof:
+                # In small pieces, for the stream copies what is left of a piece when it ends.
+                piece = view[at:at + CHUNK]
+                room = max_size - total + 1 if max_size >= 0 else 0
+                part = stream.decompress(piece, room)
+                at += <Py_ssize_t> len(piece) - <Py_ssize_t> len(stream.unused_data)
+                total += PyBytes_GET_SIZE(part)
+                if max_size >= 0 and total > max_size:
+                    raise too_big(max_size)
+                parts.append(part)
+            if not stream.eof:
+                check_end(stream, self.context_takeover)
+                break
+        if self.context_takeover:
+            self.stream = stream
+        return b"".join(parts)
 
 
-cdef tuple after_end(object data, Py_ssize_t size, Py_ssize_t at, bytes out, Py_ssize_t max_size, int bits):
-    """What comes after a block marked as the last one, at index ``at`` (RFC 7692, sections 7.2.3.4 and 7.2.3.5).
-
-    Such a block ends a stream; the next one starts anew. ``data`` has ``size`` bytes of the message, and may have
-    its end after them. Returns the whole message and the stream that goes on.
-    """
-    cdef object view = memoryview(data)
-    cdef Py_ssize_t whole = len(view), total = PyBytes_GET_SIZE(out), room
-    cdef int ends = 1
-    cdef list parts = [out]
-    cdef bytes part
-    cdef object stream
-    while True:
-        stream = decompressobj(-bits)
-        if at > size:
-            raise cut_off()
-        if at == size:
-            # The block ended with the message: some peers leave out the byte that should follow.
-            break
-        if ends > MAX_ENDS:
-            raise InvalidPayload(f"the message has more than {MAX_ENDS} blocks marked as the last one")
-        ends += 1
-        while at < whole and not stream.eof:
-            # In small pieces, for the stream copies what is left of a piece when it ends.
-            piece = view[at:at + CHUNK]
-            room = max_size - total + 1 if max_size >= 0 else 0
-            part = stream.decompress(piece, room)
-            at += len(piece) - len(stream.unused_data)
-            total += PyBytes_GET_SIZE(part)
-            if max_size >= 0 and total > max_size:
-                raise too_big(max_size)
-            parts.append(part)
-        if not stream.eof:
-            if whole > size or stream.decompress(TAIL):
-                raise cut_off()
-            break
-        if at == whole and whole > size:
-            break
-    return b"".join(parts), stream
+cdef int check_end(object stream, bint goes_on) except -1:
+    """Give a stream the end of a message that is not sent. After a whole message it holds nothing."""
+    if stream.decompress(TAIL if goes_on else TAIL_AND_END) or not (goes_on or stream.eof):
+        raise InvalidPayload("the message does not decompress: it is cut off")
+    return 0
 
 
 cdef object too_big(Py_ssize_t max_size):
     return MessageTooBig(f"the message is larger than {max_size} bytes when decompressed; the limit is max_size")
-
-
-cdef object cut_off():
-    return InvalidPayload("the message does not decompress: it is cut off")
 
 
 cpdef Deflater deflater(int window_bits, bint context_takeover, int level, int mem_level):

@@ -242,7 +242,7 @@ cdef list fields(const uint8_t* p, size_t n, size_t at, int minor, bint request)
         value = at
         while CLASS[p[at]] & VALUE:
             at += 1
-        # p ends in CRLF CRLF: a CR has a next byte, and the last line's CRLF is before `end`.
+        # p ends in CRLF CRLF: a CR has a next byte, and no line goes beyond the first of these two CRLF.
         if p[at] != 13 or p[at + 1] != 10:
             raise bad(f"the header {excerpt(p + name, name_end - name)} has a control character in its value")
         value_end = at
@@ -264,8 +264,6 @@ cdef list fields(const uint8_t* p, size_t n, size_t at, int minor, bint request)
             codings += 1
             check_coding(p + value, value_end - value, codings, minor)
         found.append(pair_of(name_of(p + name, name_end - name), p + value, value_end - value))
-    if at != end:
-        raise bad("the head does not end in an empty line")
     if codings and lengths:
         raise bad("both Content-Length and Transfer-Encoding: the end of the message is ambiguous")
     if request and minor >= 1 and hosts == 0:

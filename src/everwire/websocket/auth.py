@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Iterable
 from hmac import compare_digest
 from inspect import isawaitable
-from typing import Any, cast
+from typing import Any
 
 from everwire.errors import HandshakeError
 from everwire.websocket.handshake import error_response
@@ -116,9 +116,8 @@ def basic_auth(
 
 
 def _fixed(credentials: Credentials) -> CheckCredentials:
-    pairs = list(cast("Iterable[object]", credentials))
-    if len(pairs) == 2 and all(isinstance(part, str) for part in pairs):
-        pairs = [tuple(pairs)]
+    one = isinstance(credentials, tuple) and any(isinstance(part, str) for part in credentials)
+    pairs: list[object] = [credentials] if one else list(credentials)
     known = [_pair(pair) for pair in pairs]
 
     def check(username: str, password: str) -> bool:
