@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from raw import CLOSE, Listener, Peer, dial
@@ -32,7 +32,9 @@ class Endpoint:
             while True:
                 message = await ws.recv()
                 self.messages.append(message)
-                await ws.send(message)
+                # what came before the end is delivered, though it cannot be answered any more
+                with suppress(everwire.ConnectionClosed):
+                    await ws.send(message)
         except everwire.ConnectionClosed:
             pass
         finally:
@@ -115,3 +117,4 @@ async def expect_failure(peer: Peer, code: int) -> None:
         await peer.send_frame(CLOSE, close.payload[:2])
         peer.writer.write_eof()
     await peer.read_eof()
+    await peer.close()

@@ -451,7 +451,7 @@ def test_6_1_rsv1_on_a_control_frame_fails(run: Any, side: str, opcode: int) -> 
 def test_6_1_rsv1_on_a_continuation_fails(run: Any, side: str, fin: bool, first: int) -> None:
     async def main() -> None:
         async with connected(side, extensions=PLAIN) as (_, peer):
-            await peer.send_frame(TEXT, b"\xf2\x48", fin=False, rsv=first)
+            await peer.send_frame(BINARY, b"\xf2\x48", fin=False, rsv=first)
             await peer.send_frame(CONTINUATION, b"\xcd", fin=fin, rsv=RSV1)
             await expect_failure(peer, 1002)
 
