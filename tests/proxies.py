@@ -23,12 +23,9 @@ class LoopbackServer:
         self._tls = tls
         self._connections: set[asyncio.Task[None]] = set()
 
-    @property
-    def port(self) -> int:
-        return int(self._server.sockets[0].getsockname()[1])
-
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+        self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from typing import Any
 
-from aiohappyeyeballs import AddrInfoType, start_connection
+from aiohappyeyeballs import start_connection  # pyright: ignore[reportUnknownVariableType]
 
 from everwire.websocket.uri import is_ip_address
 
@@ -78,7 +79,7 @@ def _literal(host: str, port: int) -> tuple[int, tuple[str, int] | tuple[str, in
     return socket.AF_INET6, (address, port, 0, scope)
 
 
-async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[AddrInfoType]:
+async def _resolve(loop: asyncio.AbstractEventLoop, host: str, port: int) -> list[Any]:
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     if not found:
         raise OSError(f"the name {host} has no address")

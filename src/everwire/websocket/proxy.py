@@ -10,7 +10,6 @@ import errno
 import os
 import socket
 import ssl
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -18,6 +17,7 @@ from typing import cast
 
 from everwire._core.http1 import find_head_end
 from everwire.errors import InvalidMessage, InvalidStatus, ProxyError
+from everwire.websocket.auth import basic_authorization
 from everwire.websocket.dial import connect_tcp
 from everwire.websocket.messages import Headers, Request, Response
 from everwire.websocket.uri import WebSocketURI, bracketed, is_ip_address, parse_authority, redact
@@ -304,19 +304,8 @@ def connect_request(proxy: Proxy, host: str, port: int, user_agent: str | None) 
     if user_agent is not None:
         headers.add("User-Agent", user_agent)
     if proxy.username is not None:
-        headers.add("Proxy-Authorization", basic_auth(proxy.username, proxy.password or ""))
+        headers.add("Proxy-Authorization", basic_authorization(proxy.username, proxy.password or ""))
     return Request("CONNECT", target, headers).serialize()
-
-
-def basic_auth(username: str, password: str) -> str:
-    """The value of an Authorization or Proxy-Authorization header (RFC 7617).
-
-    Raises:
-        ValueError: the user name has a colon, which this scheme cannot carry.
-    """
-    if ":" in username:
-        raise ValueError("a user name for basic authentication cannot have a colon")
-    return "Basic " + b64encode(f"{username}:{password}".encode()).decode("ascii")
 
 
 class ConnectAnswer:
