@@ -13,6 +13,7 @@ import socket
 import ssl
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def _descriptors() -> dict[int, str]:
 def _stacks(tasks: set[asyncio.Task[Any]]) -> str:
     out = io.StringIO()
     for task in tasks:
-        task.print_stack(file=out)
+        task.print_stack(limit=8, file=out)
     return out.getvalue()
 
 
@@ -146,15 +147,22 @@ class Watch:
             pytest.fail(f"threads were left running: {threads}")
 
 
+class Stalled(BaseException):
+    """Raised where the main thread is, when a run did not even end at its time limit."""
+
+
 @contextlib.contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Interrupt a loop that is blocked, so that its own timeout cannot fire."""
+def _alarm(loop: asyncio.AbstractEventLoop, seconds: float, stacks: list[str]) -> Iterator[None]:
+    """Stop the loop if it is blocked or if cancelled tasks do not end; again and again, until it is over."""
 
     def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-        pytest.fail(f"the event loop was blocked: no answer after {seconds:g} seconds")
+        if not stacks:
+            stacks.append("".join(traceback.format_stack(frame, limit=8)) + _stacks(asyncio.all_tasks(loop)))
+        loop.stop()
+        raise Stalled
 
     previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 2)
     try:
         yield
     finally:
@@ -165,6 +173,7 @@ def _alarm(seconds: float) -> Iterator[None]:
 def _run(mode: Mode, main: Callable[[], Coroutine[Any, Any, T]], timeout: float) -> T:
     __tracebackhide__ = True
     watch = Watch()
+    stacks: list[str] = []
 
     async def guarded() -> T:
         __tracebackhide__ = True
@@ -181,8 +190,14 @@ def _run(mode: Mode, main: Callable[[], Coroutine[Any, Any, T]], timeout: float)
         await watch.tasks()
         return result
 
-    with _alarm(timeout + 5), asyncio.Runner(loop_factory=LOOPS[mode.loop]) as runner:
-        result = runner.run(guarded())
+    runner = asyncio.Runner(loop_factory=LOOPS[mode.loop])
+    try:
+        with _alarm(runner.get_loop(), timeout + 5, stacks), runner:
+            result = runner.run(guarded())
+    except (Stalled, RuntimeError):
+        if not stacks:
+            raise
+        pytest.fail(f"stuck, {timeout:g} seconds and more; this is where it was:\n{stacks[0]}", pytrace=False)
     watch.check()
     return result
 
