@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import cast
 
@@ -113,6 +114,8 @@ def environment_proxy(uri: WebSocketURI, environ: Mapping[str, str] = os.environ
     Raises:
         ProxyError: the variable that applies does not hold the URI of a proxy.
     """
+    if _is_local(uri.host):
+        return None
     for name in WSS_VARIABLES if uri.secure else WS_VARIABLES:
         value = environ.get(name)
         # A CGI server puts a request's Proxy header into HTTP_PROXY.
@@ -123,9 +126,7 @@ def environment_proxy(uri: WebSocketURI, environ: Mapping[str, str] = os.environ
     else:
         return None
     value = value.strip()
-    if not value or _is_local(uri.host):
-        return None
-    if is_exempt(uri.host, uri.port, environ.get("no_proxy", environ.get("NO_PROXY", ""))):
+    if not value or is_exempt(uri.host, uri.port, environ.get("no_proxy", environ.get("NO_PROXY", ""))):
         return None
     if "://" not in value:
         value = f"{'socks5h' if name == 'socks_proxy' else 'http'}://{value}"
@@ -175,6 +176,7 @@ def _split_port(entry: str) -> tuple[str, str | None]:
     return name, port if colon else None
 
 
+@lru_cache(maxsize=64)
 def _is_local(host: str) -> bool:
     if is_ip_address(host):
         return ip_address(host.partition("%")[0]).is_loopback
