@@ -17,6 +17,8 @@ from proxies import HTTPProxy, LoopbackServer, SocksProxy
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed as ServerConnectionClosed
 
+import everwire
+from everwire import Connection
 from everwire.errors import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -459,6 +461,27 @@ def test_nobody_there(run: Any, unused_tcp_port: int, tmp_path: Path) -> None:
             await connect("ws://localhost", unix=tmp_path / "none")
         with pytest.raises(socket.gaierror):
             await connect("ws://host.invalid")
+
+    run(main)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
+def test_our_own_server(run: Any, certificates: Any, secure: bool) -> None:
+    async def main() -> None:
+        async def handler(ws: Connection) -> None:
+            async for message in ws:
+                await ws.send(message)
+
+        context = certificates.server if secure else None
+        async with everwire.serve(handler, "127.0.0.1", 0, ssl=context) as ours:
+            port = ours.sockets[0].getsockname()[1]
+            uri = f"ws{'s' * secure}://127.0.0.1:{port}/chat"
+            for _ in range(3):
+                async with connect(uri, ssl=certificates.client if secure else None) as ws:
+                    for message in ("hello", b"hello" * 20000):
+                        await ws.send(message)
+                        assert await ws.recv() == message
+                assert ws.close_code == 1000
 
     run(main)
 
