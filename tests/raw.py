@@ -14,7 +14,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 FIN, RSV1, RSV2, RSV3 = 0x80, 0x40, 0x20, 0x10
@@ -227,9 +227,9 @@ class Peer:
         await self.send(head(start, [*lines, *extra]))
         return await self.read_head()
 
-    async def open(self, **headers: str) -> Head:
-        """Do the opening handshake as a client."""
-        answer = await self.request(**headers)
+    async def open(self, **request: Any) -> Head:
+        """Do the opening handshake as a client; see :meth:`request`."""
+        answer = await self.request(**request)
         assert answer.status == 101, answer
         return answer
 

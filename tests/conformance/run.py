@@ -12,9 +12,9 @@ The suite is Python 2 code: on first use it is installed from PyPI into ``.cache
 With neither it says so and is skipped, or, where the environment has ``CI=true``, fails.
 
 The verdict is strict: a case passes as OK or INFORMATIONAL, its closing too, and every case must have run.
-The exit status is 0 only then. Verdicts are in ``.cache/autobahn/results.json``, the suite's own reports and logs
-in ``.cache/autobahn/runs`` (``*/*/reports/index.html``). Deflate over TLS and on asyncio's transports is thinned,
-with ``--full`` too: it would take hours.
+The exit status is 0 only then. Verdicts are in ``.cache/autobahn/results.json``, the suite's own reports and
+logs in ``.cache/autobahn/runs`` (``*/*/reports/index.html``). Deflate over TLS and on asyncio's transports is
+thinned, with ``--full`` too: it would take hours.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import trustme
 
 from . import cases as catalogue
 from . import report
-from .install import CACHE, ROOT, Suite, Unavailable, find_suite
+from .install import CACHE, ROOT, Suite, Unavailable, find_suite, lock
 from .runner import Credentials, Leg, Outcome, run_leg
 
 LEGS = (
@@ -145,7 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"Autobahn|Testsuite was {'NOT RUN' if needed_in_ci() else 'SKIPPED'}: {error}", file=sys.stderr
         )
         return 1 if needed_in_ci() else 0
-    outcomes = run(options, suite)
+    with lock(CACHE / "running") as free:
+        if not free:
+            print("another run is under way: its reports would be overwritten", file=sys.stderr)
+            return 1
+        outcomes = run(options, suite)
     report.show(outcomes)
     path = options.json.resolve()
     print(f"results: {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")

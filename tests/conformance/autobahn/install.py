@@ -107,8 +107,7 @@ def find_suite(via: str = "auto") -> Suite:
     if docker_answers():
         return Container()
     raise Unavailable(
-        "Autobahn|Testsuite needs a Python 2.7 (`pyenv install 2.7.18`) or a running Docker engine, "
-        "and there is neither"
+        "it needs a Python 2.7 (`pyenv install 2.7.18`) or a running Docker engine, and there is neither"
     )
 
 
@@ -154,8 +153,7 @@ def install(interpreter: Path) -> Path:
     environment = CACHE / "py27"
     python = environment / "bin" / "python"
     stamp = environment / f"complete-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with _lock(CACHE / "lock"):
+    with lock(CACHE / "installing", wait=True):
         if stamp.exists():
             return python
         print(f"installing Autobahn|Testsuite into {CACHE.relative_to(ROOT)} ...", flush=True)
@@ -171,10 +169,16 @@ def install(interpreter: Path) -> Path:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock file against other processes; False: another one has it (unless ``wait``)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def _run(*command: str) -> None:

@@ -108,7 +108,7 @@ def show(outcomes: Sequence[Outcome]) -> None:
         table.add_row(*body[-1], style="bold")
         console = Console()
         # piped output has no width to fit, and a table cut at 80 columns says nothing
-        Console(width=None if console.is_terminal else 140).print(table)
+        Console(width=None if console.is_terminal else 150).print(table)
     for outcome in outcomes:
         for line in outcome.failures():
             print(f"{outcome.leg.name} {line}")

@@ -92,7 +92,7 @@ class Outcome:
     seconds: float = 0.0
 
     def failures(self) -> list[str]:
-        """A line for each way in which cases failed or did not run, and each trouble; empty if all is well."""
+        """A line for each way in which cases did not pass or run, and each trouble; empty if all is well."""
         found: dict[str, list[str]] = {}
         for case in self.wanted:
             verdict = self.verdicts.get(case)
