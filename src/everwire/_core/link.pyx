@@ -1,8 +1,6 @@
-"""A Protocol bound to a socket that the reactor polls, or to one of asyncio's transports.
+"""A connection's bytes, from and to a socket that the reactor polls, or one of asyncio's transports.
 
-What is written while input is being read is corked: gathered and sent in one call when that input is done. What is
-written at another time is sent at the end of the loop's turn. Memory is held only for what waits: unsent bytes, and
-input that is not whole yet.
+Input is read into the reactor's one buffer and used in place; only what is not whole yet is kept.
 """
 
 import os
@@ -13,11 +11,11 @@ from libc.errno cimport errno
 from libc.string cimport memcpy, memmove, memset
 
 from .http1 cimport MAX_HEAD, head_end
-from .kernels cimport ew_mask
 from .net cimport *
-from .outbox cimport *
-from .protocol cimport CLOSED, CLOSING, ENDED, OPEN, PAUSED, Protocol
-from .reactor cimport CORK, INBOX, Ops, Reactor
+from .outbox cimport outbox_clear
+from .outlet cimport *
+from .protocol cimport CLOSED, ENDED, PAUSED
+from .reactor cimport INBOX, Ops, Reactor
 from .tls cimport Tls
 
 cdef enum:
@@ -46,18 +44,15 @@ LINK_OPS.timer = link_timer
 LINK_OPS.flush = link_flush
 
 
-cdef class Link(Protocol):
+cdef class Link(Outlet):
     """The bytes of one connection."""
 
     def __cinit__(self):
-        self.sid = self.fd = -1
-        self.phase = HEAD
         self.reading_wanted = True
 
     def __dealloc__(self):
         if self.fd >= 0:
             ew_close(self.fd)
-        outbox_clear(&self.out)
         PyMem_Free(self.rest)
 
     # Beginning
@@ -79,6 +74,7 @@ cdef class Link(Protocol):
     def attach_transport(self, transport):
         """Run on one of asyncio's transports: see :class:`everwire.websocket.fallback.Adapter`."""
         self.transport = transport
+        transport.set_write_buffer_limits(high=self.high, low=self.low)
         self.sid = self.reactor.add(self, &LINK_OPS, -1)
         self.seen = self.reactor.now()
         self.start_input()
@@ -99,12 +95,12 @@ cdef class Link(Protocol):
                 if self.reading_wanted and not self.choked and self.phase != DECIDING:
                     self.receive()
                 else:
-                    self._interest()
+                    self.interest()
         except Exception as exc:
             self.drop(exc)
         return 0
 
-    cdef int _interest(self) except -1:
+    cdef int interest(self) except -1:
         cdef bint reads = self.reading_wanted and not self.choked and self.phase != DECIDING
         if self.phase == GONE:
             return 0
@@ -124,6 +120,7 @@ cdef class Link(Protocol):
         cdef size_t room = 0
         cdef ssize_t got
         self.begin_cork()
+        self.receiving = True
         try:
             if self.phase == FRAMES and self.tls is None:
                 room = self.direct_room(&where)
@@ -151,9 +148,20 @@ cdef class Link(Protocol):
                 self._end_of_input()
             elif got < 0 and not ew_again(errno):
                 self._error(errno)
+            self.receiving = False
             self.on_input()
         finally:
+            self.receiving = False
             self.end_cork()
+            self._input_done()
+        return 0
+
+    cdef int _input_done(self) except -1:
+        """Give back what the rest does not need, and see whether the peer is too far behind to be listened to."""
+        if self.rest and not self.rest.size and not self.feeding:
+            self._free_rest()
+        if not self.client and not self.choked and self.buffered() > self.high:
+            self.choked = self.awaited = True
         return 0
 
     cdef int _received(self, size_t got) except -1:
@@ -174,12 +182,12 @@ cdef class Link(Protocol):
         if self.phase == SECURING:
             try:
                 if not self.tls.handshake():
-                    return self._flush_tls()
+                    return self.flush_tls()
             except OSError as exc:      # ssl.SSLError is one
-                self._flush_tls()
+                self.flush_tls()
                 return self.drop(exc)
             self.phase = HEAD
-            self._flush_tls()
+            self.flush_tls()
             self.start_input()
             self.on_secured()
         while self.phase != GONE and not self.halted & PAUSED and self.phase != DECIDING:
@@ -200,6 +208,7 @@ cdef class Link(Protocol):
         cdef size_t n = PyBytes_GET_SIZE(data), used = 0, take, before
         cdef uint8_t* p = <uint8_t*>PyBytes_AS_STRING(data)
         self.begin_cork()
+        self.receiving = True
         try:
             while used < n and self.phase != GONE:
                 if self.halted & PAUSED or self.phase == DECIDING:
@@ -212,12 +221,15 @@ cdef class Link(Protocol):
                 memcpy(r.inbox + before, p + used, take)
                 used += take
                 self._received(take)
+            self.receiving = False
             self.on_input()
-            self._interest()
         except Exception as exc:
             self.drop(exc)
         finally:
+            self.receiving = False
             self.end_cork()
+        self._input_done()
+        self.interest()
 
     def transport_ended(self) -> bool:
         """asyncio's transport has read the end of the stream."""
@@ -297,21 +309,22 @@ cdef class Link(Protocol):
         """Pause or resume reading. The poller is asked to stop only if more comes meanwhile."""
         self.reading_wanted = wanted
         if wanted:
-            self._interest()
+            self.interest()
             self.resume_rest()
         elif self.fd < 0:
-            self._interest()
+            self.interest()
         return 0
 
     cdef int resume_rest(self) except -1:
         """Use input that has waited for reading to be resumed."""
         cdef size_t used
         cdef Rest* rest
-        if self.feeding or self.phase == GONE or self.halted or not self.reading_wanted:
+        if self.receiving or self.phase == GONE or self.halted or not self.reading_wanted:
             return 0
         if not self.rest_size() and self.tls is None:
             return 0
         self.begin_cork()
+        self.receiving = True
         try:
             if self.rest_size() and self.phase == FRAMES:
                 self.feeding = True
@@ -335,7 +348,10 @@ cdef class Link(Protocol):
         except Exception as exc:
             self.drop(exc)
         finally:
+            self.receiving = False
             self.end_cork()
+        if self.phase != GONE:
+            self._input_done()
         return 0
 
     cdef void _free_rest(self) noexcept:
@@ -350,250 +366,6 @@ cdef class Link(Protocol):
         if self.phase == RAW:
             return self.on_raw_end()
         return self.drop(None)
-
-    # Output
-
-    cdef int begin_cork(self) except -1:
-        if not self.reactor.corked:
-            self.reactor.corked = <PyObject*>self
-            self.reactor.cork_used = 0
-            self.corking = True
-        return 0
-
-    cdef int end_cork(self) except -1:
-        """Send what was corked; go on with what waited for it."""
-        if self.corking:
-            self._uncork_bytes()
-            self.corking = False
-            self.reactor.corked = NULL
-            if self.out.head != NULL and not self.blocked and self.phase != GONE:
-                self.reactor.mark(self.sid)
-            elif self.close_when_sent or self.drain_when_sent:
-                self._all_sent()
-        if not self.client and not self.choked and self.buffered() > self.high:
-            self.choked = True
-        if self.rest and not self.rest.size and not self.feeding:
-            self._free_rest()
-        return 0
-
-    cdef int _uncork_bytes(self) except -1:
-        cdef Reactor r = self.reactor
-        cdef iovec v
-        cdef size_t n = r.cork_used
-        r.cork_used = 0
-        if not n or self.phase == GONE:
-            return 0
-        if self.tls is not None:
-            if self.out.head != NULL or self.blocked:
-                return outbox_copy(&self.out, r.cork, n, 0)
-            self.tls.write(r.cork, n)
-            return self._flush_tls()
-        v.iov_base = r.cork
-        v.iov_len = n
-        return self._send_now(&v, 1, NULL, False)
-
-    cdef ssize_t _send_vector(self, iovec* v, int n) except -2:
-        """Send; answer the bytes taken, or -1 if the socket takes none now."""
-        cdef ssize_t sent
-        cdef size_t total = 0
-        cdef int i
-        if self.fd >= 0:
-            sent = ew_send(self.fd, v[0].iov_base, v[0].iov_len) if n == 1 else ew_sendv(self.fd, v, n)
-            if sent >= 0:
-                return sent
-            if ew_again(errno):
-                return -1
-            raise OSError(errno, os.strerror(errno))
-        if self.blocked:
-            return -1
-        for i in range(n):
-            total += v[i].iov_len
-        if n == 1:
-            data = PyBytes_FromStringAndSize(<char*>v[0].iov_base, total)
-        else:
-            data = b"".join([PyBytes_FromStringAndSize(<char*>v[i].iov_base, v[i].iov_len) for i in range(n)])
-        self.transport.write(data)
-        return total
-
-    cdef int _send_now(self, iovec* v, int n, PyObject* owner, bint last_is_owned) except -1:
-        """Send what is in *v*, and queue what the socket does not take. Nothing else may be queued."""
-        cdef ssize_t sent
-        cdef int i
-        try:
-            sent = self._send_vector(v, n)
-        except OSError as exc:
-            return self.drop(exc)
-        if sent < 0:
-            sent = 0
-        for i in range(n):
-            if <size_t>sent >= v[i].iov_len:
-                sent -= v[i].iov_len
-                continue
-            if owner and last_is_owned and i == n - 1:
-                outbox_keep(&self.out, <uint8_t*>v[i].iov_base + sent, v[i].iov_len - sent, owner)
-            else:
-                outbox_copy(&self.out, <uint8_t*>v[i].iov_base + sent, v[i].iov_len - sent, 0)
-            sent = 0
-        if self.out.head:
-            self.blocked = True
-            self._interest()
-        return 0
-
-    cdef int put(self, const uint8_t* head, size_t head_size, const uint8_t* body, size_t n, PyObject* owner,
-                 uint32_t key) except -1:
-        cdef Reactor r = self.reactor
-        cdef iovec v[3]
-        cdef int pieces = 0
-        if self.phase == GONE or self.eof_sent:
-            return 0
-        if not self.out.head:
-            if self.corking:
-                if n < LARGE and r.cork_used + head_size + n <= CORK:
-                    memcpy(r.cork + r.cork_used, head, head_size)
-                    r.cork_used += head_size
-                    if key:
-                        ew_mask(r.cork + r.cork_used, body, n, key, 0)
-                    elif n:
-                        memcpy(r.cork + r.cork_used, body, n)
-                    r.cork_used += n
-                    return 0
-                if n >= LARGE and not key and self.tls is None and self.fd >= 0:
-                    v[0].iov_base = r.cork
-                    v[0].iov_len = r.cork_used
-                    pieces = 1 if r.cork_used else 0
-                    r.cork_used = 0
-                else:
-                    self._uncork_bytes()
-                    if self.phase == GONE:
-                        return 0
-            if n >= LARGE and not key and self.tls is None and self.fd >= 0 and not self.blocked:
-                v[pieces].iov_base = <void*>head
-                v[pieces].iov_len = head_size
-                v[pieces + 1].iov_base = <void*>body
-                v[pieces + 1].iov_len = n
-                return self._send_now(v, pieces + 2, owner, True)
-        outbox_copy(&self.out, head, head_size, 0)
-        if owner and n >= 2048 and not key:
-            outbox_keep(&self.out, body, n, owner)
-        else:
-            outbox_copy(&self.out, body, n, key)
-        if not self.blocked and not self.corking:
-            self.reactor.mark(self.sid)
-        return 0
-
-    cdef int write(self, const uint8_t* p, size_t n, PyObject* owner) except -1:
-        """Send bytes as they are."""
-        return self.put(p, 0, p, n, owner, 0)
-
-    cdef int share(self, const uint8_t* p, size_t n, PyObject* owner) except -1:
-        """Send bytes that many connections send: at once if nothing waits, and never from a copy."""
-        cdef iovec v
-        if self.phase == GONE or self.eof_sent:
-            return 0
-        if self.out.head != NULL or self.blocked or self.tls is not None or self.corking:
-            if self.corking:
-                self._uncork_bytes()
-                if self.phase == GONE:
-                    return 0
-            outbox_keep(&self.out, p, n, owner)
-            if not self.blocked:
-                self.reactor.mark(self.sid)
-            return 0
-        v.iov_base = <void*>p
-        v.iov_len = n
-        return self._send_now(&v, 1, owner, True)
-
-    cdef int flush(self) except -1:
-        """Send what waits, as far as the socket takes it."""
-        cdef iovec v[PIECES]
-        cdef ssize_t sent
-        cdef size_t total
-        cdef int n, i
-        if self.phase == GONE or self.blocked:
-            return 0
-        if self.tls is not None:
-            return self._flush_tls()
-        while self.out.head:
-            n = outbox_vector(&self.out, v)
-            total = 0
-            for i in range(n):
-                total += v[i].iov_len
-            try:
-                sent = self._send_vector(v, n)
-            except OSError as exc:
-                return self.drop(exc)
-            if sent > 0:
-                outbox_sent(&self.out, sent)
-            if sent < <ssize_t>total:
-                self.blocked = True
-                break
-        self._interest()
-        return self._all_sent()
-
-    cdef int _flush_tls(self) except -1:
-        cdef const uint8_t* where
-        cdef size_t n
-        cdef iovec v
-        cdef ssize_t sent
-        if self.blocked or self.phase == GONE:
-            return 0
-        try:
-            while True:
-                n = self.tls.ciphertext(&where)
-                if not n:
-                    if not self.out.head or self.phase == SECURING:
-                        break
-                    n = min(self.out.head.end - self.out.head.start, <size_t>CORK)
-                    self.tls.write(self.out.head.data + self.out.head.start, n)
-                    outbox_sent(&self.out, n)
-                    continue
-                v.iov_base = <void*>where
-                v.iov_len = n
-                sent = self._send_vector(&v, 1)
-                if sent > 0:
-                    self.tls.ciphertext_sent(sent)
-                if sent < <ssize_t>n:
-                    self.blocked = True
-                    break
-        except OSError as exc:
-            return self.drop(exc)
-        self._interest()
-        return self._all_sent()
-
-    cdef int _all_sent(self) except -1:
-        """Some of what waited is sent: go on with what waited for that."""
-        cdef size_t left = self.buffered()
-        if left <= self.low:
-            if self.choked:
-                self.choked = False
-                self._interest()
-                self.resume_rest()
-            self.on_sent()
-        if left or self.phase == GONE or self.corking:
-            return 0
-        if self.close_when_sent:
-            return self.drop(None)
-        if self.drain_when_sent and not self.eof_sent:
-            self.eof_sent = True
-            if self.tls is not None:
-                self.tls.shut()
-                self._flush_tls()
-            if self.fd >= 0:
-                ew_shutdown_write(self.fd)
-            elif self.transport is not None and self.transport.can_write_eof():
-                self.transport.write_eof()
-        return 0
-
-    cdef size_t buffered(self) except? 0:
-        """Bytes that are not handed to the operating system yet."""
-        cdef size_t n = self.out.size
-        if self.corking:
-            n += self.reactor.cork_used
-        if self.tls is not None:
-            n += PyBytes_GET_SIZE(self.tls.waiting) - self.tls.waiting_start
-        if self.transport is not None:
-            n += self.transport.get_write_buffer_size()
-        return n
 
     # The end
 
@@ -615,9 +387,9 @@ cdef class Link(Protocol):
         self.choked = False
         self.drain_when_sent = True
         self._free_rest()
-        self._interest()
+        self.interest()
         if not self.corking:
-            self._all_sent()
+            self.sent_some()
         return 0
 
     cdef int drop(self, object error) except -1:
@@ -629,7 +401,7 @@ cdef class Link(Protocol):
         if self.tls is not None and error is None and not self.eof_sent and not self.blocked and self.phase != SECURING:
             self.eof_sent = True
             self.tls.shut()
-            self._flush_tls()
+            self.flush_tls()
             if self.phase == GONE:
                 return 0
         self.phase = GONE
@@ -663,6 +435,10 @@ cdef class Link(Protocol):
         return self.drop(None)
 
     cdef int on_sent(self) except -1:
+        if self.choked:
+            self.choked = False
+            self.interest()
+            self.resume_rest()
         return 0
 
     cdef int on_gone(self, object error) except -1:

@@ -39,11 +39,12 @@ cdef class Tls:
         """Decrypt up to *room* bytes to *p*: how many, 0 if there are none now, -1 if the peer is done."""
         cdef size_t got = 0, n
         if not self.arrived.pending and not self.inner.pending():
-            return 0
+            return -1 if self.arrived.eof else 0
         try:
             while got < room:
                 n = self.inner.read(room - got, PyMemoryView_FromMemory(<char*>p + got, room - got, PyBUF_WRITE))
                 if n == 0:
+                    self.arrived.write_eof()    # found again when what came before is used
                     return got if got else -1
                 got += n
                 # The error that says «no more» is dear: ask first.
@@ -52,6 +53,7 @@ cdef class Tls:
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
+            self.arrived.write_eof()
             return got if got else -1
         return got
 

@@ -3,7 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint32_t
 
-from .connection cimport Audience, Connection
+from .endpoint cimport Audience, Endpoint
 from .reactor cimport Reactor
 
 cdef struct Member:
@@ -36,7 +36,7 @@ cdef class Topic(Audience):
     cdef bint running
     cdef readonly unsigned long long published, delivered, dropped, disconnected
 
-    cdef int deliver(self, Connection connection, Py_ssize_t place) except -1
-    cdef int fall_behind(self, Connection connection, Member* member, uint32_t messages) except -1
-    cdef uint32_t variant_of(self, Connection connection) except? 0
+    cdef int deliver(self, Endpoint connection, Py_ssize_t place) except -1
+    cdef int fall_behind(self, Endpoint connection, Member* member, uint32_t messages) except -1
+    cdef uint32_t variant_of(self, Endpoint connection) except? 0
     cdef int compact(self) except -1

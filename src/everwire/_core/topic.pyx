@@ -11,7 +11,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from .connection cimport Audience, Connection
+from .endpoint cimport Audience, Endpoint
 from .deflate cimport Deflater, deflater
 from .frames cimport BINARY, HEAD_MAX, TEXT, write_head
 from .protocol cimport OPEN
@@ -106,12 +106,12 @@ cdef class Topic(Audience):
         return len(self.connections) - self.holes
 
     def __contains__(self, connection):
-        return isinstance(connection, Connection) and (<Connection>connection).place_in(self) >= 0
+        return isinstance(connection, Endpoint) and (<Endpoint>connection).place_in(self) >= 0
 
     def __iter__(self):
         return iter([connection for connection in self.connections if connection is not None])
 
-    def add(self, Connection connection not None) -> None:
+    def add(self, Endpoint connection not None) -> None:
         """Make an open connection of a server a member; what is published from now on is sent to it.
 
         Raises:
@@ -147,7 +147,7 @@ cdef class Topic(Audience):
         self.connections.append(connection)
         connection.join(self, place)
 
-    def discard(self, Connection connection not None) -> None:
+    def discard(self, Endpoint connection not None) -> None:
         """Remove a member, if it is one; what was published before still reaches it."""
         if connection.place_in(self) >= 0:
             if connection.state == OPEN:
@@ -196,7 +196,7 @@ cdef class Topic(Audience):
             while i < len(self.connections):
                 connection = self.connections[i]
                 if connection is not None:
-                    self.deliver(<Connection>connection, i)
+                    self.deliver(<Endpoint>connection, i)
                 i += 1
         finally:
             self.running = False
@@ -216,7 +216,7 @@ cdef class Topic(Audience):
                 self.reactor.defer(self)
         return 0
 
-    cdef int deliver(self, Connection connection, Py_ssize_t place) except -1:
+    cdef int deliver(self, Endpoint connection, Py_ssize_t place) except -1:
         """Send a member what it does not have yet."""
         cdef Member* member = &self.members[place]
         cdef Variant variant = <Variant>self.variants[member.variant]
@@ -235,16 +235,16 @@ cdef class Topic(Audience):
             <uint8_t*>PyBytes_AS_STRING(variant.chunk) + start, n, <PyObject*>variant.chunk
         )
 
-    cdef int fall_behind(self, Connection connection, Member* member, uint32_t messages) except -1:
+    cdef int fall_behind(self, Endpoint connection, Member* member, uint32_t messages) except -1:
         self.dropped += messages
         if self.policy == LATEST:
-            member.lagging = True
+            member.lagging = connection.awaited = True
         elif self.policy == CLOSE_THEM and connection.state == OPEN:
             self.disconnected += 1
             connection.send_close(1013, "too slow")
         return 0
 
-    cdef int catch_up(self, Connection connection) except -1:
+    cdef int catch_up(self, Endpoint connection) except -1:
         """Something is to be sent to this member alone: what was published before goes first."""
         cdef int64_t place = connection.place_in(self)
         cdef Member* member = &self.members[place]
@@ -263,7 +263,7 @@ cdef class Topic(Audience):
         # A copy: the chunk still grows.
         return connection.write(<uint8_t*>PyBytes_AS_STRING(variant.chunk) + start, n, NULL)
 
-    cdef int drained(self, Connection connection) except -1:
+    cdef int drained(self, Endpoint connection) except -1:
         """A member has caught up."""
         cdef int64_t place = connection.place_in(self)
         cdef Variant variant
@@ -280,7 +280,7 @@ cdef class Topic(Audience):
             )
         return 0
 
-    cdef int leave(self, Connection connection) except -1:
+    cdef int leave(self, Endpoint connection) except -1:
         """A member is gone."""
         cdef int64_t place = connection.place_in(self)
         cdef Py_ssize_t last = len(self.connections) - 1
@@ -296,9 +296,9 @@ cdef class Topic(Audience):
             return 0
         if place != last:
             self.members[place] = self.members[last]
-            moved = <Connection>self.connections[last]
+            moved = <Endpoint>self.connections[last]
             self.connections[place] = moved
-            (<Connection>moved).join(self, place)
+            (<Endpoint>moved).join(self, place)
         self.connections.pop()
         return 0
 
@@ -311,13 +311,13 @@ cdef class Topic(Audience):
                 if i != place:
                     self.members[place] = self.members[i]
                     self.connections[place] = connection
-                    (<Connection>connection).join(self, place)
+                    (<Endpoint>connection).join(self, place)
                 place += 1
         del self.connections[place:]
         self.holes = 0
         return 0
 
-    cdef uint32_t variant_of(self, Connection connection) except? 0:
+    cdef uint32_t variant_of(self, Endpoint connection) except? 0:
         """Which form of the messages a connection gets."""
         cdef Variant variant
         cdef uint32_t i

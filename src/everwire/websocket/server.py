@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Literal, cast
 
 from everwire._core.acceptor import Acceptor
-from everwire._core.connection import Connection, check_close
+from everwire._core.connection import Connection
+from everwire._core.endpoint import check_close
 from everwire._core.reactor import get_reactor, polls
 from everwire._core.settings import Settings
 from everwire.errors import HandshakeError

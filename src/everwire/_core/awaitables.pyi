@@ -1,0 +1,10 @@
+from collections.abc import Generator
+
+class Done:
+    def __await__(self) -> Generator[object, None, None]: ...
+
+class Failed(Done):
+    def __init__(self, error: BaseException) -> None: ...
+
+class Closing:
+    def __await__(self) -> Generator[object, None, None]: ...

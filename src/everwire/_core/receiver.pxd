@@ -1,0 +1,27 @@
+"""Messages that came, for coroutines: the queue, and ``recv``."""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint32_t
+
+from .endpoint cimport Endpoint
+
+
+cdef class Receive:
+    """What ``recv`` returns: a coroutine and the future that it waits for, in one object."""
+
+    cdef Receiver connection
+    cdef object decode
+    cdef object callback, context
+    cdef bint iterating, blocking, waiting, cancelled
+
+    cdef object step(self)
+    cdef int wake(self, bint here) except -1
+
+
+cdef class Receiver(Endpoint):
+    cdef list queue
+    cdef Receive waiter
+    cdef size_t queued_bytes
+    cdef uint32_t queue_start
+
+    cdef object next_message(self, object decode)
