@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from raw import Head, Listener
+from raw import CLOSE, Head, Listener
 
 import everwire
 
@@ -17,7 +18,7 @@ async def answered(options: dict[str, Any] | None = None, **answer: Any) -> Head
     async with Listener() as listener:
 
         async def client() -> None:
-            async with everwire.connect(listener.uri, proxy=None, close_timeout=0.1, **(options or {})):
+            async with everwire.connect(listener.uri, proxy=None, **(options or {})):
                 pass
 
         task = asyncio.create_task(client())
@@ -25,7 +26,8 @@ async def answered(options: dict[str, Any] | None = None, **answer: Any) -> Head
         request = await peer.answer(**answer)
         if answer.get("status", "101").startswith("101"):
             # a client that fails the handshake just closes; one that does not sends a close frame
-            await peer.reader.read()
+            with suppress(asyncio.IncompleteReadError):
+                await peer.send_frame(CLOSE, (await peer.read_close()).payload)
         await peer.close()
         await task
         return request
@@ -108,7 +110,7 @@ def test_3_the_target_is_path_and_query(run: Any, path: str, target: str) -> Non
             peer = await listener.accept()
             assert (await peer.answer()).start == f"GET {target} HTTP/1.1"
             await peer.read_close()
-            await peer.send_frame(8, b"\x03\xe8")
+            await peer.send_frame(CLOSE, b"\x03\xe8")
             await peer.close()
             await task
 
@@ -288,7 +290,7 @@ def test_4_1_frames_may_follow_the_response_at_once(run: Any) -> None:
             await peer.answer()
             peer.send = sent  # type: ignore[method-assign]
             await peer.read_close()
-            await peer.send_frame(8, b"\x03\xe8")
+            await peer.send_frame(CLOSE, b"\x03\xe8")
             await peer.close()
             assert await task == "at once"
 
