@@ -127,6 +127,8 @@ cdef class Connection(Receiver):
                 if self.state != OPEN:
                     raise self.closing_error()
                 kind = isinstance(fragment, str)
+                if not kind and not is_buffer(fragment):
+                    raise TypeError(f"a fragment is str or bytes-like, not {type(fragment).__name__}")
                 data = fragment.encode() if kind else bytes(fragment)
                 opcode = (TEXT if (kind if text is None else text) else BINARY) if first else CONTINUATION
                 self.send_data(opcode, <uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), <PyObject*>data, first, False, False)

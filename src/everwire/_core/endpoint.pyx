@@ -96,6 +96,12 @@ cdef class Endpoint(Link):
         self.interest()
         self.resume_rest()
 
+    def next_head(self):
+        """The head was not the last one (RFC 9110, section 15.2): wait for another."""
+        if self.phase == DECIDING:
+            self.phase = HEAD
+            self.interest()
+
     def reject(self, response: bytes):
         """Send an HTTP response instead of opening, and close."""
         if self.phase in (GONE, DRAINING):
@@ -166,7 +172,7 @@ cdef class Endpoint(Link):
         self.finish_failing()
         if not task.cancelled() and task.exception() is not None:
             error = task.exception()
-            if not (self.is_over() and isinstance(error, ConnectionClosed)):
+            if not (self.state >= CLOSING and isinstance(error, ConnectionClosed)):
                 self.settings.logger.error("connection handler failed", exc_info=error)
                 if self.state == OPEN:
                     self.send_close(1011, "internal error")

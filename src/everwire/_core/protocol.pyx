@@ -347,7 +347,7 @@ cdef class Protocol:
         self._drop_incoming()
         if not self.sent_code:
             self.closed_by_peer = True
-            self.send_close(code, "")
+            self.send_close(code, reason)
         else:
             self.on_closing()
         return 0

@@ -92,7 +92,8 @@ cdef class Receive:
 
     @property
     def _asyncio_future_blocking(self):
-        return self.blocking
+        # None says that this is no future: what was not awaited yet is a coroutine.
+        return self.blocking if self.waiting else None
 
     @_asyncio_future_blocking.setter
     def _asyncio_future_blocking(self, bint value):

@@ -115,7 +115,9 @@ class Opening:
     def on_head(self, connection: Connection, head: bytes) -> None:
         """The server has answered."""
         response = Response.parse(head)
-        if response.status == 101:
+        if 100 <= response.status < 200 and response.status != 101:
+            connection.next_head()
+        elif response.status == 101:
             subprotocol, params = self.handshake.check(response)
             compression = self.handshake.compression
             connection.data = None
