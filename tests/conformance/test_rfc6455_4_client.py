@@ -198,7 +198,9 @@ def test_4_1_4_a_wrong_accept_fails(run: Any, value: str | None) -> None:
 )
 def test_4_1_5_an_extension_that_was_not_offered_fails(run: Any, value: str) -> None:
     async def main() -> None:
-        await refused(everwire.HandshakeError, sec_websocket_extensions=value)
+        # an offer that a bare permessage-deflate would answer
+        options = {"compression": everwire.Deflate(context_takeover=True)}
+        await refused(everwire.HandshakeError, options, sec_websocket_extensions=value)
 
     run(main)
 

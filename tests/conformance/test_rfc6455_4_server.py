@@ -391,6 +391,15 @@ def test_10_2_a_page_of_another_host_may_not(run: Any, style: str, origin: str) 
     run(main)
 
 
+def test_10_2_several_origins_are_none(run: Any, style: str) -> None:
+    async def main() -> None:
+        extra = [("Origin", "http://evil.example"), ("Origin", "http://example.com")]
+        assert (await ask(style, host="example.com", extra=extra)).status in (400, 403)
+        assert (await ask(style, {"origins": ["http://example.com"]}, extra=extra[::-1])).status in (400, 403)
+
+    run(main)
+
+
 @pytest.mark.parametrize(
     ("origin", "status"), [("http://a.example", 101), ("http://b.example", 403), (None, 403)]
 )

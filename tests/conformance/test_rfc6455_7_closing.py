@@ -287,6 +287,21 @@ def test_7_1_1_a_peer_that_does_not_answer_is_not_waited_for_for_ever(run: Any, 
     run(main)
 
 
+def test_7_1_1_a_client_lets_the_server_close_first(run: Any) -> None:
+    async def main() -> None:
+        async with connected("client") as (endpoint, peer):
+            await peer.send_frame(CLOSE, close_payload(1000))
+            await peer.read_close()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert not peer.reader.at_eof()
+            assert not endpoint.ended.done()
+            await peer.close()
+            assert (await endpoint.closed()).code == 1000
+
+    run(main)
+
+
 def test_7_1_1_a_server_that_does_not_close_is_not_waited_for_for_ever(run: Any) -> None:
     async def main() -> None:
         async with connected("client", close_timeout=0.2) as (endpoint, peer):

@@ -146,6 +146,16 @@ def test_7_1_2_2_a_server_may_limit_the_clients_window(run: Any, style: str, hin
     run(main)
 
 
+@pytest.mark.parametrize("style", STYLES)
+def test_7_1_2_2_a_server_may_not_if_the_client_does_not_know_how(run: Any, style: str) -> None:
+    async def main() -> None:
+        deflate = everwire.Deflate(client_max_window_bits=10)
+        answer = await negotiated(style, "permessage-deflate; server_max_window_bits=10", deflate=deflate)
+        assert answer is None or "client_max_window_bits" not in parameters(answer)
+
+    run(main)
+
+
 INVALID = [
     "unknown",
     "unknown=1",
