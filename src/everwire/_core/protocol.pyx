@@ -15,18 +15,18 @@ from libc.string cimport memcpy, memset
 
 from .frames cimport *
 from .kernels cimport ew_mask, ew_utf8_feed
+from .spare cimport keep_alone, new_bytes
 
 from everwire.errors import Close, ConnectionClosedError, ConnectionClosedOK, InvalidPayload, MessageTooBig, ProtocolError
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject** bytes, Py_ssize_t size) except -1
-    PyObject* PyBytes_FromStringAndSize_ref "PyBytes_FromStringAndSize"(const char* v, Py_ssize_t n) except NULL
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     void* PyUnicode_DATA(object o)
     const int PyBUF_READ
 
 cdef enum:
-    FIRST_ROOM = 262144  # bytes set aside for a frame on the word of its head; more only as they come
+    FIRST_ROOM = 1048576  # bytes set aside for a frame on the word of its head; more only as they come
     DIRECT = 32768       # bytes to come from which on reading goes straight into the message
 
 # Masking keys come from the operating system's cryptographic source (RFC 6455, section 5.3), many at a time.
@@ -170,6 +170,7 @@ cdef class Protocol:
     cdef int _whole(self, uint8_t opcode, uint8_t* p, size_t n, uint32_t key, bint compressed) except -1:
         """Deliver a message that is one frame, all of it at hand."""
         cdef object message
+        cdef PyObject* raw
         if compressed:
             if key:
                 ew_mask(p, p, n, key, 0)
@@ -179,7 +180,9 @@ cdef class Protocol:
             if message is None:
                 return self.fail(InvalidPayload("a text message is not UTF-8"))
         else:
-            message = PyBytes_FromStringAndSize(NULL, n)
+            raw = new_bytes(n)
+            message = <object>raw
+            Py_XDECREF(raw)
             if n:
                 if key:
                     ew_mask(<uint8_t*>PyBytes_AS_STRING(message), p, n, key, 0)
@@ -214,12 +217,13 @@ cdef class Protocol:
         cdef Incoming* m = self.incoming
         cdef size_t now
         if not m.data:
-            m.data = PyBytes_FromStringAndSize_ref(NULL, room)
+            m.data = new_bytes(room)
             return 0
         now = PyBytes_GET_SIZE(<object>m.data)
         if now < room:
             # Doubling, but never past what the frame under way can fill: what is announced may never come.
             now = max(room, min(now * 2, m.have + <size_t>m.left))
+            keep_alone(m.data)
             _PyBytes_Resize(&m.data, now)
         return 0
 
@@ -284,6 +288,7 @@ cdef class Protocol:
             data = b""
         else:
             if <size_t>PyBytes_GET_SIZE(<object>m.data) != m.have:
+                keep_alone(m.data)
                 _PyBytes_Resize(&m.data, m.have)
             raw = m.data
             m.data = NULL

@@ -356,7 +356,7 @@ cdef class Reactor:
                 if n <= 0:
                     break
                 for i in range(n):
-                    sid = <int32_t>(events[i].token & 0xFFFFFFFF)
+                    sid = <int32_t><uint32_t>events[i].token
                     s = self.slot(sid)
                     if s.owner == NULL or s.generation != <uint32_t>(events[i].token >> 32):
                         continue

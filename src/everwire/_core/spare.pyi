@@ -1,0 +1,1 @@
+"""Memory for large messages, used again: nothing of it is for Python."""
