@@ -364,7 +364,7 @@ cdef class Reactor:
                         self.kinds[s.kind].ready(<object>s.owner, events[i].what)
                     except BaseException as exc:    # owners handle Exception: this is KeyboardInterrupt or SystemExit
                         failure = exc
-                self._drain()
+            self._drain()
         finally:
             self.polling = False
             if self.deferred or self.dirty_count:
