@@ -372,7 +372,7 @@ class TestFailures:
         try:
             server = endpoint(client=False, max_size=1 << 40)
             server.receive_data(head(FIN | BINARY, b"\x7f" + struct.pack("!Q", 1 << 39)) + b"x" * 1000)
-            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+            assert tracemalloc.get_traced_memory()[1] < 2 << 20
         finally:
             tracemalloc.stop()
         assert server.failure is None
@@ -389,12 +389,12 @@ class TestClosing:
         assert type(error) is ConnectionClosedOK
         assert (error.received, error.sent, error.received_first) == (
             Close(1001, "leaving"),
-            Close(1001, ""),
+            Close(1001, "leaving"),
             True,
         )
         [(kind, error)] = read(client, server.data_to_send())
         assert (error.received, error.sent, error.received_first) == (
-            Close(1001, ""),
+            Close(1001, "leaving"),
             Close(1001, "leaving"),
             False,
         )
@@ -422,7 +422,7 @@ class TestClosing:
         [(_, error)] = read(server, masked(FIN | CLOSE, struct.pack("!H", code) + "é".encode()))
         assert error.received == Close(code, "é")
         assert isinstance(error, ConnectionClosedOK) is (code in (1000, 1001))
-        assert server.data_to_send() == b"\x88\x02" + struct.pack("!H", code)
+        assert server.data_to_send() == b"\x88\x04" + struct.pack("!H", code) + "é".encode()
 
     def test_a_close_frame_without_a_code(self) -> None:
         server = endpoint(client=False)

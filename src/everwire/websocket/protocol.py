@@ -51,7 +51,7 @@ and a client of it:
 ...                     print(error)
 101 Switching Protocols
 You said hello
-sent 1000 (normal closure) bye; then received 1000 (normal closure)
+sent 1000 (normal closure) bye; then received 1000 (normal closure) bye
 >>> thread.join()
 
 Pings and the peer's close frame are answered without being asked. A peer that breaks the protocol is told so,
