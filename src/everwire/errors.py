@@ -83,7 +83,13 @@ class Close(NamedTuple):
     def __str__(self) -> str:
         meaning = CLOSE_CODES.get(self.code)
         if meaning is None:
-            meaning = "registered" if 3000 <= self.code < 4000 else "private use" if 4000 <= self.code < 5000 else "unknown"
+            meaning = (
+                "registered"
+                if 3000 <= self.code < 4000
+                else "private use"
+                if self.code >= 4000
+                else "unknown"
+            )
         return f"{self.code} ({meaning})" + (f" {self.reason}" if self.reason else "")
 
 
@@ -100,7 +106,9 @@ class ConnectionClosed(EverwireError):
         received_first: whether the peer's close frame came before ours was sent; None unless both exist.
     """
 
-    def __init__(self, received: Close | None, sent: Close | None, received_first: bool | None = None) -> None:
+    def __init__(
+        self, received: Close | None, sent: Close | None, received_first: bool | None = None
+    ) -> None:
         self.received = received
         self.sent = sent
         self.received_first = received_first
@@ -190,7 +198,9 @@ class InvalidHeader(HandshakeError):
         value: its value, or None if it is missing.
     """
 
-    def __init__(self, name: str, value: str | None = None, message: str | None = None, status: int | None = None) -> None:
+    def __init__(
+        self, name: str, value: str | None = None, message: str | None = None, status: int | None = None
+    ) -> None:
         self.name = name
         self.value = value
         if message is None:
@@ -205,7 +215,9 @@ class InvalidOrigin(InvalidHeader):
 
     def __init__(self, value: str | None) -> None:
         super().__init__(
-            "Origin", value, f"origin {value!r} is not allowed; allow it with the option origins" if value else None
+            "Origin",
+            value,
+            f"origin {value!r} is not allowed; allow it with the option origins" if value else None,
         )
 
 

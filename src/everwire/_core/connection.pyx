@@ -173,11 +173,11 @@ cdef class Connection(Receiver):
             raise self.closing_error()
         if self.is_fragmenting():
             raise InvalidState("a message is being sent in fragments: use send")
-        waiting = self.out.size
+        waiting = self.buffered()
         if waiting and waiting + len(message) > self.settings.max_backlog:
             return self._overflow()
         self.transmit(message, text, compress)
-        if self.out.size <= self.high:
+        if self.buffered() <= self.high:
             return SENT
         self.over_limit = self.awaited = True
         return BUFFERED

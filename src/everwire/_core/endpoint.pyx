@@ -46,7 +46,6 @@ cdef class Endpoint(Link):
         self.low = settings.low
         self.reactor = reactor_of(asyncio.get_running_loop() if loop is None else loop)
         self.since = self.reactor.tick
-        settings.connections += 1
 
     cdef Extras more(self):
         if self.extras is None:
@@ -68,6 +67,9 @@ cdef class Endpoint(Link):
 
     cdef int start_input(self) except -1:
         self.since = self.seen
+        if not self.counted:
+            self.counted = True
+            self.settings.connections += 1
         if self.settings.open_timeout and self.phase <= HEAD and not self.client:
             self.reactor.schedule(self.sid, self.since + self.settings.open_timeout)
         return 0
@@ -90,7 +92,7 @@ cdef class Endpoint(Link):
         self.phase = FRAMES
         self.state = OPEN
         self.opened = True
-        self.since = self.heard = self.seen = self.reactor.tick
+        self.since = self.heard = self.seen = self.reactor.now()
         self.start_timer()
         self._start()
         self.interest()
@@ -377,7 +379,8 @@ cdef class Endpoint(Link):
         cdef Settings s = self.settings
         cdef Extras extras = self.extras
         loop = self.reactor.loop
-        self.settings.connections -= 1
+        if self.counted:
+            s.connections -= 1
         self.wake_receiver(False)
         if extras is not None:
             release(extras.drain_waiters)

@@ -1,12 +1,8 @@
 import asyncio
 
-from everwire._core.protocol import Protocol
+from everwire._core.outlet import Outlet
 
-class Link(Protocol):
-    @property
-    def transport(self) -> asyncio.Transport | None: ...
-    @property
-    def phase(self) -> int: ...
+class Link(Outlet):
     @property
     def reading_wanted(self) -> bool: ...
     def attach_transport(self, transport: asyncio.Transport) -> None: ...

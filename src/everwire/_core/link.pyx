@@ -74,7 +74,7 @@ cdef class Link(Outlet):
     def attach_transport(self, transport):
         """Run on one of asyncio's transports: see :class:`everwire.websocket.fallback.Adapter`."""
         self.transport = transport
-        transport.set_write_buffer_limits(high=self.high, low=self.low)
+        transport.set_write_buffer_limits(high=0)    # it says at once when it takes no more, and when it does again
         self.sid = self.reactor.add(self, &LINK_OPS, -1)
         self.seen = self.reactor.now()
         self.start_input()
@@ -205,6 +205,7 @@ cdef class Link(Outlet):
     def transport_received(self, data: bytes) -> None:
         """Use bytes that asyncio's transport has read."""
         cdef Reactor r = self.reactor
+        r.now()
         cdef size_t n = PyBytes_GET_SIZE(data), used = 0, take, before
         cdef uint8_t* p = <uint8_t*>PyBytes_AS_STRING(data)
         self.begin_cork()
@@ -323,6 +324,7 @@ cdef class Link(Outlet):
             return 0
         if not self.rest_size() and self.tls is None:
             return 0
+        self.reactor.now()
         self.begin_cork()
         self.receiving = True
         try:

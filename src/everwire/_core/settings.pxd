@@ -10,7 +10,7 @@ cdef class Settings:
     cdef readonly uint32_t max_queue, high, low
     cdef uint32_t ping_interval, ping_timeout, idle_timeout, open_timeout, close_timeout  # ticks; 0: none
     cdef readonly bint overflow_closes
-    cdef readonly object handler, logger
+    cdef readonly object handler, logger, open_seconds
     cdef readonly set tasks                  # of handlers that run
     cdef readonly object on_head, on_unopened, on_idle, parse_head
     cdef readonly object on_open, on_message, on_close, on_drain

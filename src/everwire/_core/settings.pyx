@@ -88,4 +88,5 @@ cdef class Settings:
         self.ping_timeout = optional_ticks(ping_timeout, "ping_timeout")
         self.idle_timeout = optional_ticks(idle_timeout, "idle_timeout")
         self.open_timeout = optional_ticks(open_timeout, "open_timeout")
+        self.open_seconds = open_timeout
         self.close_timeout = optional_ticks(close_timeout, "close_timeout")

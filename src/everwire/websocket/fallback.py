@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+import errno
+import os
+import socket
+import ssl
+from typing import Any, cast
 
 from everwire._core.connection import Connection
+from everwire._core.settings import Settings
 
-__all__ = ["Adapter"]
+__all__ = ["Adapter", "TransportAcceptor"]
+
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_RETRY = 0.5  # seconds
 
 
 class Adapter(asyncio.Protocol):
@@ -39,3 +47,61 @@ class Adapter(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport takes more."""
         self.connection.transport_blocked(False)
+
+
+class TransportAcceptor:
+    """Takes the connections of one listening socket to asyncio's transports: what the core's Acceptor is there."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        settings: Settings,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._settings = settings
+        self._context = context
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._task = loop.create_task(self._accept())
+
+    def close(self) -> None:
+        """Take no more connections, and close the socket."""
+        self._task.cancel()
+        for task in self._beginning:
+            task.cancel()
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+
+    async def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = await self._loop.sock_accept(self._sock)
+            except OSError as exc:
+                if exc.errno in _NO_DESCRIPTORS:
+                    self._settings.logger.error(
+                        "accepting paused: %s; it goes on when there are file descriptors again",
+                        os.strerror(exc.errno),
+                    )
+                    await asyncio.sleep(_RETRY)
+                continue
+            task = self._loop.create_task(self._begin(sock))
+            self._beginning.add(task)
+            task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, sock: socket.socket) -> None:
+        options: dict[str, Any] = {}
+        if self._context is not None:
+            options = {"ssl": self._context, "ssl_handshake_timeout": self._settings.open_seconds}
+        try:
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(
+                lambda: Adapter(Connection(self._settings)), sock, **options
+            )
+        except OSError:
+            sock.close()  # it was gone already, or TLS failed
+        except asyncio.CancelledError:
+            sock.close()
+            raise

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from everwire._core.acceptor import Acceptor
 from everwire._core.connection import Connection
 from everwire._core.endpoint import check_close
 from everwire._core.reactor import get_reactor, polls
 from everwire._core.settings import Settings
-from everwire.errors import HandshakeError
+from everwire.websocket.admission import Admission, ProcessRequest, ProcessResponse
 from everwire.websocket.auth import BasicAuth
-from everwire.websocket.codec import as_deflate, codecs
+from everwire.websocket.codec import as_deflate
 from everwire.websocket.extensions import Deflate
-from everwire.websocket.fallback import Adapter
-from everwire.websocket.handshake import Accepted, SelectSubprotocol, ServerHandshake, error_response
+from everwire.websocket.fallback import TransportAcceptor
+from everwire.websocket.handshake import SelectSubprotocol, ServerHandshake
 from everwire.websocket.listener import Callbacks, Listener
-from everwire.websocket.messages import HeadersLike, Request, Response
+from everwire.websocket.messages import HeadersLike, Request
 from everwire.websocket.origins import Origins
 from everwire.websocket.sockets import listening_sockets, remove_path, unix_socket
-from everwire.websocket.transport import hand_over
 
 __all__ = ["SERVER", "Server", "serve"]
 
@@ -35,8 +33,6 @@ SERVER = "everwire"
 """The header Server of responses that name no other."""
 
 Handler = Callable[[Connection], Awaitable[None]]
-ProcessRequest = Callable[[Connection, Request], "Response | None | Awaitable[Response | None]"]
-ProcessResponse = Callable[[Connection, Request, Response], "Response | None | Awaitable[Response | None]"]
 
 
 class Server:
@@ -46,34 +42,21 @@ class Server:
         sockets: the listening sockets.
     """
 
-    def __init__(
-        self,
-        handshake: ServerHandshake,
-        *,
-        process_request: Sequence[ProcessRequest],
-        process_response: ProcessResponse | None,
-        http: Callable[[], asyncio.Protocol] | None,
-        close_timeout: float | None,
-        options: dict[str, Any],
-    ) -> None:
+    def __init__(self, admission: Admission, *, close_timeout: float | None, options: dict[str, Any]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._handshake = handshake
-        self._process_request = process_request
-        self._process_response = process_response
-        self._http = http
+        self._admission = admission
         self._close_timeout = close_timeout
         self._settings = Settings(
             client=False,
-            on_head=self._on_head,
+            on_head=self._admission.on_head,
             on_idle=self._on_idle,
             parse_head=Request.parse,
             close_timeout=close_timeout,
             **options,
         )
         self._logger: logging.Logger = self._settings.logger
-        self._acceptors: list[Acceptor | asyncio.Server] = []
+        self._acceptors: list[Acceptor | TransportAcceptor] = []
         self._path: str | None = None
-        self._deciding: set[asyncio.Task[None]] = set()
         self._closing: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._begun = asyncio.Event()
@@ -81,9 +64,7 @@ class Server:
 
     # Listening
 
-    async def _listen(
-        self, sockets: list[socket.socket], context: tls.SSLContext | None, path: str | None
-    ) -> None:
+    def _listen(self, sockets: list[socket.socket], context: tls.SSLContext | None, path: str | None) -> None:
         self.sockets = tuple(sockets)
         self._path = path
         for sock in sockets:
@@ -91,11 +72,7 @@ class Server:
             if polls():
                 self._acceptors.append(Acceptor(self._loop, sock, self._settings, context))
             else:
-                self._acceptors.append(
-                    await self._loop.create_server(
-                        lambda: Adapter(Connection(self._settings)), sock=sock, ssl=context
-                    )
-                )
+                self._acceptors.append(TransportAcceptor(self._loop, sock, self._settings, context))
         for name in self.addresses:
             self._logger.info("listening on %s", name)
 
@@ -108,7 +85,9 @@ class Server:
                 continue
             name = sock.getsockname()
             host, port = name[:2] if isinstance(name, tuple) else (name, None)
-            names.append(str(name) if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            names.append(
+                str(name) if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            )
         return names
 
     @property
@@ -135,132 +114,6 @@ class Server:
         """Return whether new connections are accepted."""
         return bool(self._acceptors)
 
-    # The opening handshake
-
-    def _on_head(self, connection: Connection, head: bytes) -> None:
-        try:
-            request = Request.parse(head)
-            if not self._acceptors:
-                raise HandshakeError("the server is shutting down", 503)
-            if self._process_request:
-                self._ask(connection, request, head)
-                return
-            if self._http is not None and "upgrade" not in request.headers:
-                hand_over(connection, self._http(), head)
-                return
-            accepted = self._handshake.accept(request)
-        except HandshakeError as exc:
-            self._refuse(connection, error_response(exc))
-            return
-        except Exception:
-            self._broken(connection)
-            return
-        if self._process_response is not None:
-            self._later(self._revise(connection, request, accepted), connection)
-            return
-        self._open(connection, accepted)
-
-    def _ask(self, connection: Connection, request: Request, head: bytes) -> None:
-        """Let the ``process_request`` hooks decide; a coroutine only if one of them is."""
-        connection.request = request
-        for i, hook in enumerate(self._process_request):
-            answer = hook(connection, request)
-            if inspect.isawaitable(answer):
-                rest = self._process_request[i + 1 :]
-                self._later(self._ask_later(connection, request, head, answer, rest), connection)
-                return
-            if answer is not None:
-                self._refuse(connection, cast(Response, answer), request)
-                return
-        self._decide(connection, request, head)
-
-    async def _ask_later(
-        self,
-        connection: Connection,
-        request: Request,
-        head: bytes,
-        answer: Awaitable[Response | None],
-        rest: Sequence[ProcessRequest],
-    ) -> None:
-        response = await answer
-        for hook in rest:
-            if response is not None:
-                break
-            again = hook(connection, request)
-            response = await again if inspect.isawaitable(again) else cast("Response | None", again)
-        if response is not None:
-            self._refuse(connection, response, request)
-        else:
-            self._decide(connection, request, head)
-
-    def _decide(self, connection: Connection, request: Request, head: bytes) -> None:
-        """No hook has answered: it is a WebSocket handshake, or for the HTTP protocol."""
-        if connection.closed:
-            return
-        if self._http is not None and "upgrade" not in request.headers:
-            hand_over(connection, self._http(), head)
-            return
-        accepted = self._handshake.accept(request)
-        if self._process_response is not None:
-            self._later(self._revise(connection, request, accepted), connection)
-        else:
-            self._open(connection, accepted)
-
-    async def _revise(self, connection: Connection, request: Request, accepted: Accepted) -> None:
-        """Let ``process_response`` change the response, or replace it by a refusal."""
-        assert self._process_response is not None
-        response = accepted.to_response()
-        answer = self._process_response(connection, request, response)
-        changed = await answer if inspect.isawaitable(answer) else cast("Response | None", answer)
-        response = response if changed is None else changed
-        if response.status != 101:
-            self._refuse(connection, response, request)
-        else:
-            self._open(connection, accepted._replace(response=response.serialize()))
-
-    def _open(self, connection: Connection, accepted: Accepted) -> None:
-        if accepted.deflate is None:
-            connection.open(accepted.response, accepted.subprotocol)
-        else:
-            compression = cast(Deflate, self._handshake.compression)
-            deflater, inflater = codecs(accepted.deflate, compression, client=False)
-            connection.open(accepted.response, accepted.subprotocol, deflater, inflater, compression.threshold)
-
-    def _refuse(self, connection: Connection, response: Response, request: Request | None = None) -> None:
-        """Answer with HTTP and close."""
-        if connection.closed:
-            return
-        headers = response.headers
-        if "Connection" not in headers:
-            headers["Connection"] = "close"
-        if self._handshake.server_header is not None and "Server" not in headers:
-            headers["Server"] = self._handshake.server_header
-        data = response.serialize()
-        if request is not None and request.method == "HEAD" and response.body:
-            data = data[: -len(response.body)]
-        self._logger.debug("answered %s to a request", response.status)
-        connection.reject(data)
-
-    def _broken(self, connection: Connection) -> None:
-        """A hook has failed."""
-        self._logger.exception("opening handshake failed")
-        self._refuse(connection, Response.of(500, "internal error\n"))
-
-    def _later(self, decision: Any, connection: Connection) -> None:
-        """Run a decision that may take time; nothing is read from the connection meanwhile."""
-
-        async def decide() -> None:
-            try:
-                await decision
-            except HandshakeError as exc:
-                self._refuse(connection, error_response(exc))
-            except Exception:
-                self._broken(connection)
-
-        task = self._loop.create_task(decide())
-        self._deciding.add(task)
-        task.add_done_callback(self._deciding.discard)
-
     # The end
 
     def _on_idle(self) -> None:
@@ -280,6 +133,7 @@ class Server:
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()
+        self._admission.closing = True
         if self._path is not None:
             remove_path(self._path)
         self._closing = self._loop.create_task(self._close(code, reason, timeout))
@@ -304,7 +158,7 @@ class Server:
         except TimeoutError:
             for connection in self._remaining():
                 connection.abort()
-            tasks = list(self._settings.tasks | self._deciding)
+            tasks = list(self._settings.tasks | self._admission.deciding)
             for task in tasks:
                 task.cancel()
             if tasks:
@@ -316,7 +170,7 @@ class Server:
         while self._settings.connections:
             self._idle.clear()
             await self._idle.wait()
-        while tasks := self._settings.tasks | self._deciding:
+        while tasks := self._settings.tasks | self._admission.deciding:
             await asyncio.wait(tasks)
 
     async def wait_closed(self) -> None:
@@ -344,7 +198,7 @@ class Server:
         await self.wait_closed()
 
 
-class serve:  # noqa: N801 - it is used like a function
+class serve:
     """Accept WebSocket connections: ``async with serve(handler, "127.0.0.1", 8080) as server: ...``.
 
     Parameters:
@@ -435,18 +289,19 @@ class serve:  # noqa: N801 - it is used like a function
         hooks: list[ProcessRequest] = [] if process_request is None else [process_request]
         if basic_auth is not None:
             hooks.insert(0, basic_auth)
+        handshake = ServerHandshake(
+            origins=origins,
+            subprotocols=subprotocols,
+            select_subprotocol=select_subprotocol,
+            compression=as_deflate(compression),
+            extra_headers=extra_headers,
+            server_header=server_header,
+        )
+        logger = logger if logger is not None else logging.getLogger("everwire.server")
+        self._admission = lambda: Admission(
+            handshake, process_request=hooks, process_response=process_response, http=http, logger=logger
+        )
         self._arguments: dict[str, Any] = {
-            "handshake": ServerHandshake(
-                origins=origins,
-                subprotocols=subprotocols,
-                select_subprotocol=select_subprotocol,
-                compression=as_deflate(compression),
-                extra_headers=extra_headers,
-                server_header=server_header,
-            ),
-            "process_request": hooks,
-            "process_response": process_response,
-            "http": http,
             "close_timeout": close_timeout,
             "options": {
                 "handler": None if listener is not None else handler,
@@ -467,7 +322,7 @@ class serve:  # noqa: N801 - it is used like a function
 
     async def _start(self) -> Server:
         host, port, unix, sock = self._where
-        server = Server(**self._arguments)
+        server = Server(self._admission(), **self._arguments)
         if sock is not None:
             sockets = [sock] if isinstance(sock, socket.socket) else list(sock)
             for one in sockets:
@@ -476,7 +331,7 @@ class serve:  # noqa: N801 - it is used like a function
             sockets = [unix_socket(os.fspath(unix), backlog=self._backlog)]
         else:
             sockets = await listening_sockets(host, port, backlog=self._backlog, **self._socket_options)
-        await server._listen(sockets, self._ssl, None if unix is None else os.fspath(unix))
+        server._listen(sockets, self._ssl, None if unix is None else os.fspath(unix))
         return server
 
     def __await__(self) -> Generator[Any, None, Server]:

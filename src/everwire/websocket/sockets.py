@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -10,6 +11,8 @@ import stat
 from collections.abc import Sequence
 
 __all__ = ["listening_sockets", "remove_path", "unix_socket"]
+
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 async def listening_sockets(
@@ -21,15 +24,15 @@ async def listening_sockets(
         OSError: an address cannot be listened on; the message names it.
     """
     loop = asyncio.get_running_loop()
-    hosts: Sequence[str | None] = [None] if host is None or host == "" else [host] if isinstance(host, str) else host
+    hosts: Sequence[str | None] = (
+        [None] if host is None or host == "" else [host] if isinstance(host, str) else host
+    )
     addresses: dict[tuple[int, object], None] = {}
     for one in hosts:
         found = await loop.getaddrinfo(
             one, port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, family=socket.AF_UNSPEC
         )
-        for family, _, _, _, address in found:
-            if family in (socket.AF_INET, socket.AF_INET6):
-                addresses[family, address] = None
+        addresses.update(((info[0], info[4]), None) for info in found if info[0] in _FAMILIES)
     sockets: list[socket.socket] = []
     try:
         for family, address in addresses:
@@ -70,7 +73,8 @@ def _explained(exc: OSError, address: object) -> OSError:
     where = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
     if exc.errno == errno.EADDRINUSE:
         return OSError(
-            exc.errno, f"{where} is in use: stop what listens there, or choose another port (0 for any free one)"
+            exc.errno,
+            f"{where} is in use: stop what listens there, or choose another port (0 for any free one)",
         )
     if exc.errno == errno.EACCES:
         return OSError(exc.errno, f"{where} may not be listened on: ports below 1024 need privileges")
@@ -119,7 +123,5 @@ def _remove_stale(path: str) -> None:
 def remove_path(path: str) -> None:
     """Remove the file of a Unix socket that is closed."""
     if not path.startswith("\0"):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        except FileNotFoundError:
-            pass
