@@ -118,3 +118,19 @@ async def expect_failure(peer: Peer, code: int) -> None:
         peer.writer.write_eof()
     await peer.read_eof()
     await peer.close()
+
+
+async def expect_refusal(side: str, data: bytes, code: int = 1002, **options: Any) -> None:
+    """These bytes, unmasked or masked as they should be, make the other end fail the connection."""
+    async with connected(side, **options) as (endpoint, peer):
+        await peer.send(data)
+        await expect_failure(peer, code)
+        error = await endpoint.closed()
+        assert error.sent is not None
+        assert error.sent.code == code
+        assert endpoint.messages == []
+
+
+def key_for(side: str) -> bytes | None:
+    """The masking key for what is sent to this side."""
+    return None if side == "client" else b"\x12\x34\x56\x78"
