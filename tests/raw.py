@@ -112,6 +112,11 @@ def head(start: str, lines: Lines) -> bytes:
     )
 
 
+def given(name: str, value: str | None) -> dict[str, Any]:
+    """The argument that has :meth:`Peer.request` or :meth:`Peer.answer` send this header, or leave it out."""
+    return {"without": name} if value is None else {name: value}
+
+
 class Head(NamedTuple):
     """An HTTP head as it came."""
 
@@ -217,7 +222,7 @@ class Peer:
             start: the request line.
             without: a header to leave out.
             extra: further header lines.
-            headers: values of headers to use instead, underscores for the dashes in their names.
+            headers: values of headers to use instead; their names may have underscores for dashes.
         """
         fields = {name.lower(): (name, value) for name, value in REQUEST.items()}
         for name, value in headers.items():

@@ -87,7 +87,7 @@ async def connected(
 
     Without ``extensions``, the peer's Sec-WebSocket-Extensions, no message is compressed.
     """
-    headers = {"sec_websocket_extensions": extensions} if extensions else {}
+    headers: dict[str, Any] = {"sec_websocket_extensions": extensions} if extensions else {}
     if side != "client":
         async with serving(side, **options) as (endpoint, port), dial(port) as peer:
             await peer.open(**headers)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from raw import CLOSE, Head, Listener
+from raw import CLOSE, Head, Listener, given
 
 import everwire
 
@@ -152,9 +152,7 @@ def test_4_1_2_upgrade_is_websocket_in_any_case(run: Any, value: str) -> None:
 @pytest.mark.parametrize("value", [None, "", "h2c", "websockets"])
 def test_4_1_2_another_upgrade_fails(run: Any, value: str | None) -> None:
     async def main() -> None:
-        await refused(
-            everwire.InvalidHeader, **({"without": "Upgrade"} if value is None else {"upgrade": value})
-        )
+        await refused(everwire.InvalidHeader, **given("Upgrade", value))
 
     run(main)
 
@@ -170,9 +168,7 @@ def test_4_1_3_connection_has_upgrade_in_any_case(run: Any, value: str) -> None:
 @pytest.mark.parametrize("value", [None, "", "close", "Upgraded"])
 def test_4_1_3_connection_without_upgrade_fails(run: Any, value: str | None) -> None:
     async def main() -> None:
-        await refused(
-            everwire.InvalidHeader, **({"without": "Connection"} if value is None else {"connection": value})
-        )
+        await refused(everwire.InvalidHeader, **given("Connection", value))
 
     run(main)
 
@@ -180,7 +176,7 @@ def test_4_1_3_connection_without_upgrade_fails(run: Any, value: str | None) -> 
 @pytest.mark.parametrize("value", [None, "", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "AAAAAAAAAAAAAAAAAAAAAAAAAAA="])
 def test_4_1_4_a_wrong_accept_fails(run: Any, value: str | None) -> None:
     async def main() -> None:
-        answer = {"without": "Sec-WebSocket-Accept"} if value is None else {"sec_websocket_accept": value}
+        answer = given("Sec-WebSocket-Accept", value)
         await refused(everwire.InvalidHeader, **answer)
 
     run(main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from raw import KEY, TEXT, Head, accept_value, dial, head
+from raw import KEY, TEXT, Head, accept_value, dial, given, head
 
 from .endpoints import STYLES, serving
 
@@ -110,7 +110,7 @@ def test_4_2_1_3_upgrade_has_websocket_in_any_case(run: Any, style: str, value: 
 @pytest.mark.parametrize("value", [None, "", "h2c", "websockets", "web socket"])
 def test_4_2_1_3_upgrade_is_needed(run: Any, style: str, value: str | None) -> None:
     async def main() -> None:
-        answer = await ask(style, **({"without": "Upgrade"} if value is None else {"upgrade": value}))
+        answer = await ask(style, **given("Upgrade", value))
         assert answer.status in (400, 426)
         if answer.status == 426:
             assert answer.tokens("upgrade") == ["websocket"]
@@ -146,7 +146,7 @@ def test_4_2_1_4_connection_may_be_repeated(run: Any, style: str) -> None:
 @pytest.mark.parametrize("value", [None, "", "keep-alive", "close", "Upgraded", "keep-alive Upgrade"])
 def test_4_2_1_4_connection_with_upgrade_is_needed(run: Any, style: str, value: str | None) -> None:
     async def main() -> None:
-        answer = await ask(style, **({"without": "Connection"} if value is None else {"connection": value}))
+        answer = await ask(style, **given("Connection", value))
         assert answer.status in (400, 426)
 
     run(main)
@@ -168,7 +168,7 @@ def test_4_2_1_4_connection_with_upgrade_is_needed(run: Any, style: str, value: 
 )
 def test_4_2_1_5_the_key_stands_for_16_bytes(run: Any, style: str, value: str | None) -> None:
     async def main() -> None:
-        request = {"without": "Sec-WebSocket-Key"} if value is None else {"sec_websocket_key": value}
+        request = given("Sec-WebSocket-Key", value)
         assert (await ask(style, **request)).status == 400
 
     run(main)
@@ -367,7 +367,7 @@ def test_10_2_a_page_of_the_same_host_may_connect(
     run: Any, style: str, origin: str | None, host: str
 ) -> None:
     async def main() -> None:
-        request = {"host": host} | ({} if origin is None else {"origin": origin})
+        request: dict[str, Any] = {"host": host} | ({} if origin is None else {"origin": origin})
         assert (await ask(style, **request)).status == 101
 
     run(main)
@@ -407,7 +407,7 @@ def test_10_2_the_server_names_the_origins_that_may(
     run: Any, style: str, origin: str | None, status: int
 ) -> None:
     async def main() -> None:
-        request = {} if origin is None else {"origin": origin}
+        request: dict[str, Any] = {} if origin is None else {"origin": origin}
         assert (await ask(style, {"origins": ["http://a.example"]}, **request)).status == status
 
     run(main)
