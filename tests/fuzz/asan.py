@@ -49,7 +49,9 @@ def main() -> int:
         "PYTHONMALLOC": os.environ.get("PYTHONMALLOC", "malloc"),
         "PYTHONPATH": str(source),
     }
-    arguments = sys.argv[1:] or DEFAULT
+    arguments = sys.argv[1:]
+    if not any(argument.startswith("tests") for argument in arguments):
+        arguments += DEFAULT
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
     return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
 

@@ -7,12 +7,15 @@ look for answers that differ: by how the bytes are split, or from what must come
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from everwire._core import http1
 from everwire._core.connection import Connection
 from everwire._core.deflate import deflater, inflater
+from everwire._core.reactor import get_reactor
 from everwire._core.sansio import SansIO
 from everwire._core.settings import Settings
 from everwire.errors import (
@@ -51,7 +54,7 @@ def endpoint(flags: int) -> SansIO:
     return SansIO(
         client=client,
         max_size=size,
-        deflater=deflater(15, takeover, 1, 5),
+        deflater=deflater(15, False, 1, 5),  # of no use here, and dear to make
         inflater=inflater(9 if flags & 64 else 15, takeover),
     )
 
@@ -172,6 +175,41 @@ def compressed(data: bytes) -> None:
                 raise AssertionError("compressed anew it is something else")
 
 
+class Future:
+    """As much of a future as a connection needs."""
+
+    def __init__(self) -> None:
+        self.outcome: object = None
+
+    def done(self) -> bool:
+        """Whether it has an outcome."""
+        return self.outcome is not None
+
+    def set_result(self, result: object) -> None:
+        """Give it an outcome."""
+        self.outcome = result
+
+    set_exception = set_result
+
+    def exception(self) -> object:
+        """The outcome."""
+        return self.outcome
+
+
+class Log:
+    """A logger to which a callback's failure is not told in vain."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    def exception(self, message: str, *values: object) -> None:
+        """Keep the first exception."""
+        self.error = self.error or sys.exc_info()[1]
+
+    def info(self, message: str, *values: object) -> None:
+        """Take no note."""
+
+
 class Loop:
     """As much of an event loop as a connection needs, driven by hand."""
 
@@ -181,6 +219,10 @@ class Loop:
     def call_soon(self, callback: Callable[..., object], *args: object, context: object = None) -> None:
         """Note a call for the next turn."""
         self.calls.append((callback, args))
+
+    def create_future(self) -> Future:
+        """Something to wait for."""
+        return Future()
 
     def call_later(self, delay: float, callback: Callable[..., object], *args: object) -> Loop:
         """Note nothing: time stands still."""
@@ -195,6 +237,19 @@ class Loop:
             calls, self.calls = self.calls, []
             for callback, args in calls:
                 callback(*args)
+
+
+@cache
+def the_loop() -> Loop:
+    """The loop of all connections here, with a reactor that polls nothing."""
+    loop = Loop()
+    known = os.environ.get("EVERWIRE_REACTOR", "")
+    os.environ["EVERWIRE_REACTOR"] = "off"
+    try:
+        get_reactor(loop)  # type: ignore[arg-type]
+    finally:
+        os.environ["EVERWIRE_REACTOR"] = known
+    return loop
 
 
 class Transport:
@@ -264,7 +319,7 @@ def connections(data: bytes) -> None:
     if len(data) < 2:
         return
     flags, step, stream = data[0], data[1], data[2:]
-    loop, transport = Loop(), Transport()
+    loop, transport, log = the_loop(), Transport(), Log()
 
     def on_head(connection: Connection, head: bytes) -> None:
         try:
@@ -278,14 +333,14 @@ def connections(data: bytes) -> None:
             connection.open(accepted.response, None, deflater(15, False, 1, 5), inflater(15, False), 8)
 
     settings = Settings(
-        client=False, on_head=on_head, listener=Echo(), max_size=SIZES[flags & 7], write_limit=1024
+        client=False,
+        on_head=on_head,
+        listener=Echo(),
+        max_size=SIZES[flags & 7],
+        write_limit=1024,
+        logger=log,  # type: ignore[arg-type]
     )
-    known = os.environ.get("EVERWIRE_REACTOR", "")
-    os.environ["EVERWIRE_REACTOR"] = "off"
-    try:
-        connection = Connection(settings, loop)  # type: ignore[arg-type]
-    finally:
-        os.environ["EVERWIRE_REACTOR"] = known
+    connection = Connection(settings, loop)  # type: ignore[arg-type]
     connection.attach_transport(transport)  # type: ignore[arg-type]
     if flags & 8:
         connection.transport_received(REQUEST)
@@ -304,7 +359,9 @@ def connections(data: bytes) -> None:
     if not connection.closed:
         connection.transport_lost(None)
         loop.turn()
-    if settings.connections:
+    if log.error is not None:
+        raise AssertionError("a callback has failed") from log.error
+    if settings.connections or get_reactor(loop).slots:  # type: ignore[arg-type]
         raise AssertionError("the connection is not gone")
 
 
