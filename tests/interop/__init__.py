@@ -1,0 +1,1 @@
+"""everwire and other WebSocket implementations, proxies and clients: real programs, no mocks."""
