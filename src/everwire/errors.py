@@ -116,7 +116,7 @@ class ConnectionClosed(EverwireError):
 
     @property
     def code(self) -> int:
-        """The close code that the peer sent: 1005 if its close frame had none, 1006 if there was no close frame."""
+        """The peer's close code: 1005 if its close frame had none, 1006 if there was no close frame."""
         return self.received.code if self.received is not None else 1006
 
     @property

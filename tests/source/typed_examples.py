@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 from typing import assert_type
@@ -59,6 +60,13 @@ async def a_client() -> None:
         assert_type(ws.buffered_amount, int)
         assert_type(await ws.ping(), float)
         await ws.close(code=1000, reason="done")
+
+
+async def closing(ws: everwire.Connection) -> None:
+    """The closing handshake begins when close is called; who wants to know its end waits."""
+    ws.close()
+    await asyncio.wait_for(ws.close(), timeout=1)
+    assert_type(asyncio.create_task(ws.close()), asyncio.Task[None])
 
 
 class Chat(everwire.Listener):

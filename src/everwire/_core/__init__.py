@@ -1,1 +1,1 @@
-"""The native core: frames, heads, compression, the reactor. Private; use the names exported by ``everwire``."""
+"""The native core: frames, heads, compression, the reactor. Private: use what ``everwire`` exports."""

@@ -1,11 +1,11 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Coroutine
 from typing import Any
 
 from typing_extensions import Buffer
 
+from everwire._core.awaitables import Closing
 from everwire._core.deflate import Deflater, Inflater
 from everwire._core.link import Link
 from everwire._core.reactor import Deferred
@@ -20,7 +20,7 @@ class Extras: ...
 class Endpoint(Link):
     def abort(self, error: Exception | None = None) -> None: ...
     async def wait_closed(self) -> None: ...
-    def close(self, code: int = 1000, reason: str = "") -> Coroutine[Any, Any, None]: ...
+    def close(self, code: int = 1000, reason: str = "") -> Closing: ...
     @property
     def settings(self) -> Settings: ...
     @property

@@ -6,7 +6,7 @@ __all__ = ["SendStatus"]
 
 
 class SendStatus(enum.Enum):
-    """What became of a message given to ``send_nowait``. True in a condition unless the message was dropped."""
+    """What became of a message given to ``send_nowait``; true in a condition unless it was dropped."""
 
     SENT = "sent"
     """Taken; what waits to be sent is within ``write_limit``."""

@@ -3,7 +3,8 @@ from typing import Literal
 
 from typing_extensions import Buffer
 
-from everwire._core.connection import Audience, Connection
+from everwire._core.connection import Connection
+from everwire._core.endpoint import Audience
 
 POLICIES: dict[str, int]
 

@@ -50,7 +50,7 @@ class Adapter(asyncio.Protocol):
 
 
 class TransportAcceptor:
-    """Takes the connections of one listening socket to asyncio's transports: what the core's Acceptor is there."""
+    """Accepts connections for asyncio's transports, as the core's Acceptor does for the reactor."""
 
     def __init__(
         self,

@@ -15,8 +15,8 @@ class Listener:
     """What happens to connections, told by calling these methods; override those that matter.
 
     One listener serves all connections of a server. There is no task and no queue: a connection costs half a
-    kilobyte. The methods are plain functions that return at once; an exception in one of them is logged, and closes
-    the connection with 1011.
+    kilobyte. The methods are plain functions that return at once; an exception in one of them is logged, and
+    closes the connection with 1011.
     """
 
     def on_open(self, ws: Connection) -> None:
@@ -29,7 +29,7 @@ class Listener:
         """After ``send_nowait`` answered ``BUFFERED``: what was unsent has shrunk below the lower limit."""
 
     def on_close(self, ws: Connection, code: int, reason: str) -> None:
-        """The connection is over. *code* is the peer's, 1005 if it gave none, 1006 if there was no close frame."""
+        """The connection is over. *code* is the peer's: 1005 if it gave none, 1006 without a close frame."""
 
 
 class Callbacks:
@@ -46,8 +46,8 @@ class Callbacks:
             method = getattr(listener, name)
             if inspect.iscoroutinefunction(method):
                 raise TypeError(
-                    f"{type(listener).__name__}.{name} is a coroutine function; a listener's methods are plain "
-                    "functions. Pass a coroutine function as the handler instead"
+                    f"{type(listener).__name__}.{name} is a coroutine function; a listener's methods are "
+                    "plain functions. Pass a coroutine function as the handler instead"
                 )
             inherited = getattr(type(listener), name, None) is getattr(Listener, name)
             setattr(self, name, None if inherited and name != "on_message" else method)

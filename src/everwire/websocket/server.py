@@ -79,21 +79,22 @@ class Server:
     @property
     def addresses(self) -> list[str]:
         """The addresses listened on, as ``host:port`` or a path."""
-        names = []
+        names: list[str] = []
         for sock in self.sockets:
             if sock.fileno() < 0:
                 continue
-            name = sock.getsockname()
-            host, port = name[:2] if isinstance(name, tuple) else (name, None)
-            names.append(
-                str(name) if port is None else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            )
+            name: tuple[Any, ...] | str | bytes = sock.getsockname()
+            if isinstance(name, tuple):
+                host, port = name[:2]
+                names.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            else:
+                names.append(str(name))
         return names
 
     @property
     def port(self) -> int:
         """The port of the first listening socket; 0 for a Unix socket."""
-        name = self.sockets[0].getsockname()
+        name: tuple[Any, ...] | str | bytes = self.sockets[0].getsockname()
         return int(name[1]) if isinstance(name, tuple) else 0
 
     @property
@@ -122,8 +123,9 @@ class Server:
     def close(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """Stop accepting, and begin to close every connection with *code* (1012: the service restarts).
 
-        Connections and handlers that are not done after *timeout* seconds (by default ``close_timeout`` and a second
-        more) are dropped and cancelled. Await :meth:`wait_closed` for the end. Closing again does nothing.
+        Connections and handlers that are not done after *timeout* seconds (by default ``close_timeout`` and a
+        second more) are dropped and cancelled. Await :meth:`wait_closed` for the end. Closing again does
+        nothing.
         """
         check_close(code, reason)
         if self._closing is not None:
@@ -180,7 +182,7 @@ class Server:
         await asyncio.shield(self._closing)
 
     async def serve_forever(self) -> None:
-        """Serve until :meth:`close` is called or this is cancelled (as Ctrl-C does), then shut down gracefully."""
+        """Serve until :meth:`close` is called or this is cancelled, as by Ctrl-C; then shut down gently."""
         try:
             await self.wait_closed()
         except asyncio.CancelledError:
@@ -204,33 +206,35 @@ class serve:
     Parameters:
         handler: a coroutine function that is run for each connection, or a :class:`Listener` for all of them.
             The connection is closed with 1000 when the coroutine ends, with 1011 when it raises.
-        host, port: where to listen. *host* is a name, an address or a list of them, None for all interfaces; *port* 0
-            takes any free one.
+        host, port: where to listen. *host* is a name, an address or a list of them, None for all interfaces;
+            *port* 0 takes any free one.
         unix: listen on a Unix socket at this path instead.
         sock: listen on this socket, or on these, instead.
         ssl: serve ``wss`` with this ``ssl.SSLContext``.
         reuse_port: let other processes listen on the same port (``SO_REUSEPORT``).
         backlog: connections that the system may hold until they are accepted.
-        origins: pages that may connect. ``"same"``, the default: those whose origin has the host and port of the
-            request; a list of origins, patterns (``re.Pattern``) and None (no ``Origin`` header); or None: any.
+        origins: pages that may connect. ``"same"``, the default: those whose origin has the host and port of
+            the request; a list of origins, patterns (``re.Pattern``) and None (no ``Origin`` header); or
+            None: any.
         subprotocols: those the server speaks, preferred first.
         select_subprotocol: called with the request and the subprotocols offered; returns one or None.
         compression: ``"deflate"``, a :class:`Deflate` for its parameters, or None.
         max_size: bytes of the largest message received (None: no limit); a larger one closes with 1009.
         max_queue: messages received that may wait for ``recv``; with more, reading pauses.
-        write_limit: unsent bytes from which on ``send`` waits; a pair is (high, low). A server does not read from
-            a peer that is behind by more.
+        write_limit: unsent bytes from which on ``send`` waits; a pair is (high, low). A server does not read
+            from a peer that is behind by more.
         max_backlog: unsent bytes up to which ``send_nowait`` takes messages.
-        overflow: what ``send_nowait`` does at ``max_backlog``: ``"close"`` with 1013, or ``"drop"`` the message.
+        overflow: what ``send_nowait`` does at ``max_backlog``: ``"close"`` with 1013, or ``"drop"`` the
+            message.
         ping_interval: seconds of silence after which a peer is pinged; None: never.
         ping_timeout: seconds in which it must answer; None: for ever.
         idle_timeout: seconds without a message after which the connection is closed; None: never.
         open_timeout: seconds that the opening handshake, TLS included, may take.
         close_timeout: seconds that the closing handshake may take.
-        process_request: called with the connection and the :class:`Request` before anything else; may return a
-            :class:`Response`, which is sent instead of opening. It may be a coroutine function.
-        process_response: called with the connection, the request and the 101 :class:`Response` before that is sent; may
-            change it or return another. It may be a coroutine function.
+        process_request: called with the connection and the :class:`Request` before anything else; may return
+            a :class:`Response`, which is sent instead of opening. It may be a coroutine function.
+        process_response: called with the connection, the request and the 101 :class:`Response` before that is
+            sent; may change it or return another. It may be a coroutine function.
         basic_auth: who may connect, by :func:`everwire.basic_auth`; asked before ``process_request``.
         http: called for each plain HTTP request to make the ``asyncio.Protocol`` that serves its connection.
         extra_headers: headers to add to 101 responses.
@@ -298,7 +302,7 @@ class serve:
             server_header=server_header,
         )
         logger = logger if logger is not None else logging.getLogger("everwire.server")
-        self._admission = lambda: Admission(
+        self._admission: Callable[[], Admission] = lambda: Admission(
             handshake, process_request=hooks, process_response=process_response, http=http, logger=logger
         )
         self._arguments: dict[str, Any] = {
@@ -331,7 +335,9 @@ class serve:
             sockets = [unix_socket(os.fspath(unix), backlog=self._backlog)]
         else:
             sockets = await listening_sockets(host, port, backlog=self._backlog, **self._socket_options)
-        server._listen(sockets, self._ssl, None if unix is None else os.fspath(unix))
+        path = None if unix is None else os.fspath(unix)
+        # Users get servers that listen already, from here.
+        server._listen(sockets, self._ssl, path)  # pyright: ignore[reportPrivateUsage]
         return server
 
     def __await__(self) -> Generator[Any, None, Server]:
@@ -349,10 +355,10 @@ class serve:
 
 
 def _listener_or_none(handler: Handler | Listener) -> Callbacks | None:
-    if isinstance(handler, type) and issubclass(handler, Listener):
-        raise TypeError(f"pass a listener object, {handler.__name__}(), not the class")
     if isinstance(handler, Listener):
         return Callbacks(handler)
     if not callable(handler):
         raise TypeError(f"the handler is a coroutine function or a Listener, not {type(handler).__name__}")
+    if isinstance(handler, type) and issubclass(handler, Listener):
+        raise TypeError(f"pass a listener object, {handler.__name__}(), not the class")
     return None

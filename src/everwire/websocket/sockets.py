@@ -9,6 +9,7 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["listening_sockets", "remove_path", "unix_socket"]
 
@@ -27,7 +28,7 @@ async def listening_sockets(
     hosts: Sequence[str | None] = (
         [None] if host is None or host == "" else [host] if isinstance(host, str) else host
     )
-    addresses: dict[tuple[int, object], None] = {}
+    addresses: dict[tuple[int, tuple[Any, ...]], None] = {}
     for one in hosts:
         found = await loop.getaddrinfo(
             one, port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, family=socket.AF_UNSPEC
@@ -49,7 +50,9 @@ async def listening_sockets(
     return sockets
 
 
-def _bound(family: int, address: object, *, reuse_port: bool, reuse_address: bool) -> socket.socket | None:
+def _bound(
+    family: int, address: tuple[Any, ...], *, reuse_port: bool, reuse_address: bool
+) -> socket.socket | None:
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError:
@@ -61,15 +64,15 @@ def _bound(family: int, address: object, *, reuse_port: bool, reuse_address: boo
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)  # type: ignore[arg-type]  # what getaddrinfo gave for this family
+        sock.bind(address)
     except OSError as exc:
         sock.close()
         raise _explained(exc, address) from None
     return sock
 
 
-def _explained(exc: OSError, address: object) -> OSError:
-    host, port = address[:2] if isinstance(address, tuple) else (address, "")
+def _explained(exc: OSError, address: tuple[Any, ...]) -> OSError:
+    host, port = address[:2]
     where = f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
     if exc.errno == errno.EADDRINUSE:
         return OSError(
