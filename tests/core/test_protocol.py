@@ -157,6 +157,19 @@ class TestStreams:
         back = read(client, server.data_to_send(), cuts)
         assert back == [("pong", ping) for ping in pings] + [("message", data) for data in received]
 
+    @pytest.mark.parametrize("message", ["é€\U0001f600", b"123456789"])
+    def test_all_fragmentations_of_a_message(self, message: str | bytes) -> None:
+        size = len(as_bytes(message))
+        for number in range(1 << (size - 1)):
+            cuts = tuple(at for at in range(1, size) if number & 1 << (at - 1))
+            sent = Sent(message, cuts, ((PING, b""), (PONG, b"p")))
+            client, server = endpoint(client=True), endpoint(client=False)
+            sent.send(client)
+            assert read(server, client.data_to_send()) == sent.expected()
+            Sent(message, cuts).send(server)
+            pongs = [("pong", b"")] * len(cuts)
+            assert read(client, server.data_to_send()) == [*pongs, ("message", message)]
+
     @pytest.mark.parametrize("size", [125, 126, 127, 65535, 65536, 262144, 262145, 600_000])
     @pytest.mark.parametrize("client", [True, False])
     def test_sizes_at_which_something_changes(self, size: int, client: bool) -> None:
