@@ -74,7 +74,8 @@ cdef class Link(Outlet):
     def attach_transport(self, transport):
         """Run on one of asyncio's transports: see :class:`everwire.websocket.fallback.Adapter`."""
         self.transport = transport
-        transport.set_write_buffer_limits(high=0)    # it says at once when it takes no more, and when it does again
+        # It is to say at once when it takes no more, and when it does again; asyncio's TLS compares with «at least».
+        transport.set_write_buffer_limits(high=0 if transport.get_extra_info("sslcontext") is None else 1)
         self.sid = self.reactor.add(self, &LINK_OPS, -1)
         self.seen = self.reactor.now()
         self.start_input()
