@@ -72,8 +72,8 @@ class Library(ABC):
         """
 
     def context(self, options: Options) -> ssl.SSLContext | None:
-        """What a client trusts."""
-        return ssl.create_default_context(cafile=options["ca"]) if "ca" in options else None
+        """What a client trusts; None without TLS."""
+        return ssl.create_default_context(cafile=options["ca"]) if options.get("ca") else None
 
 
 class Session:
