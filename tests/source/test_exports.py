@@ -21,6 +21,9 @@ MODULES = [
 ]
 """The modules whose names the package exports."""
 
+SIGNATURE = re.compile(r"\A(?:\w+\.\w+\(.*\)(?: -> .*)?|\w+: \w+)$", re.MULTILINE)
+"""``Class.method(self, ...) -> type`` or ``attribute: type``."""
+
 
 def listed(path: Path) -> list[str] | None:
     """The ``__all__`` of a module, read without importing it; None if it has none."""
@@ -30,14 +33,23 @@ def listed(path: Path) -> list[str] | None:
     return None
 
 
-def members(exported: object) -> list[str]:
-    """The public methods and properties that a class itself defines."""
-    return [
-        attribute
-        for attribute, value in vars(exported).items()
-        if not attribute.startswith("_") and (inspect.isroutine(value) or inspect.isdatadescriptor(value))
-        if not inspect.ismemberdescriptor(value)  # slots; the docstring of the class tells of them
-    ]
+def members(exported: type) -> dict[str, str]:
+    """The public methods and properties that a class has from this package, and their docstrings."""
+    found: dict[str, str] = {}
+    for base in exported.__mro__:
+        if base.__module__.partition(".")[0] != "everwire":
+            continue
+        for attribute, value in vars(base).items():
+            if attribute.startswith("_") or inspect.ismemberdescriptor(value):
+                continue  # of slots, the docstring of the class tells
+            if inspect.isroutine(value) or inspect.isdatadescriptor(value):
+                found.setdefault(attribute, documentation(value))
+    return found
+
+
+def documentation(thing: object) -> str:
+    """A docstring without what Cython adds: the signature, or the type, on a line of its own at the top."""
+    return SIGNATURE.sub("", inspect.getdoc(thing) or "").strip()
 
 
 def test_the_names_are_there_once() -> None:
@@ -62,7 +74,7 @@ def test_a_name_is_documented(exported: str) -> None:
     assert doc.strip(), "has no docstring"
     if inspect.isclass(thing) and thing.__module__.startswith("everwire"):
         assert doc != inspect.getdoc(thing.__mro__[1]), "has only the docstring of its base"
-        bare = [each for each in members(thing) if not inspect.getdoc(getattr(thing, each))]
+        bare = [each for each, documented in members(thing).items() if not documented]
         # An attribute in C has no docstring of its own: that of the class lists it.
         told = {
             each for names in re.findall(r"^ +([\w, ]+):", doc, re.MULTILINE) for each in names.split(", ")

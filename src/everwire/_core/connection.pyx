@@ -35,6 +35,19 @@ cdef class Connection(Receiver):
 
     Iterate over it, or call :meth:`recv`, for the messages that come; :meth:`send` sends one. A connection is made by
     :func:`everwire.serve` and :func:`everwire.connect`, and belongs to the event loop that it was made in.
+
+    Attributes:
+        data: whatever you want to keep with the connection; None at first.
+        subprotocol: the one that was agreed on, or None.
+        client: whether this is the client's end.
+        opened: whether the opening handshake was completed, even if the connection is closed by now.
+        reading_wanted: whether bytes are taken from the peer: False after ``pause_reading``, and while the queue is full.
+        settings: the limits and counters that it shares with the other connections of its server.
+        task: the task of its handler, until that ends; None without a handler.
+        failure: the :class:`ProtocolError` that ended it, or None.
+        state: 0 connecting, 1 open, 2 closing, 3 closed (``readyState`` of the WHATWG standard).
+        phase: what the core takes the bytes that come for; for its own modules.
+        transport: the transport of asyncio's that it runs on; None on a socket of its own.
     """
 
     def __repr__(self):
@@ -413,6 +426,7 @@ cdef class Connection(Receiver):
 
     @property
     def fileno(self):
+        """The descriptor of the socket; -1 when the connection is closed, and on one of asyncio's transports."""
         return self.fd
 
 

@@ -123,12 +123,15 @@ cdef class Endpoint(Link):
         self.interest()
 
     def pause_raw(self):
+        """Take no more bytes for the protocol that the connection was handed over to."""
         self.set_reading(False)
 
     def resume_raw(self):
+        """Take bytes for the protocol again."""
         self.set_reading(True)
 
     def raw_write(self, data not None):
+        """Send bytes as they are, for the protocol."""
         cdef Py_buffer view
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
@@ -138,9 +141,11 @@ cdef class Endpoint(Link):
             PyBuffer_Release(&view)
 
     def raw_close(self):
+        """Send what waits, then close."""
         self.shut()
 
     def raw_eof(self):
+        """Send what waits, then the end of the stream."""
         self.drain_when_sent = True
         if not self.corking:
             self.sent_some()

@@ -240,9 +240,11 @@ cdef class Link(Outlet):
         return self.phase == RAW and not self.close_when_sent
 
     def transport_lost(self, error) -> None:
+        """asyncio's transport is gone, with an exception or None."""
         self.drop(error)
 
     def transport_blocked(self, bint blocked) -> None:
+        """asyncio's transport has enough for now, or takes more."""
         self.blocked = blocked
         if not blocked:
             self.flush()
@@ -422,8 +424,11 @@ cdef class Link(Outlet):
         if fd >= 0:
             ew_close(fd)
         if self.transport is not None:
-            # close(), not abort(): what the transport holds was accepted as sent
-            self.transport.close() if error is None else self.transport.abort()
+            # A transport that holds unsent bytes would stay until they are taken, for ever perhaps.
+            if error is None and not self.transport.get_write_buffer_size():
+                self.transport.close()
+            else:
+                self.transport.abort()
         return self.on_gone(error)
 
     cdef int _error(self, int number) except -1:
