@@ -90,7 +90,7 @@ def test_fields(kind: type[Any]) -> None:
             assert default(documented[name]) == value, name
 
 
-# The core's functions have no signatures to look at; their stubs do, and tests/source compares those to the core.
+# The core's functions show no signatures; their stubs do, and tests/source compares those to the core.
 
 
 def stub(kind: type[Any]) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
