@@ -61,7 +61,10 @@ class BaseProtocol:
     # In
 
     def receive_data(self, data: Buffer) -> None:
-        """Take bytes that came from the peer. What comes after the end is ignored."""
+        """Take bytes that came from the peer. What comes after the end is ignored.
+
+        What stands behind a request is kept until the server has answered: read no more meanwhile.
+        """
         if self._eof:
             return
         if self._frames is not None:
