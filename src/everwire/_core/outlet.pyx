@@ -130,7 +130,7 @@ cdef class Outlet(Protocol):
                         memcpy(r.cork + r.cork_used, body, n)
                     r.cork_used += n
                     return 0
-                if n >= LARGE and not key and self.tls is None and self.fd >= 0:
+                if n >= LARGE and not key and self.tls is None:
                     v[0].iov_base = r.cork
                     v[0].iov_len = r.cork_used
                     pieces = 1 if r.cork_used else 0
@@ -139,7 +139,7 @@ cdef class Outlet(Protocol):
                     self._uncork_bytes()
                     if self.phase == GONE:
                         return 0
-            if n >= LARGE and not key and self.tls is None and self.fd >= 0 and not self.blocked:
+            if n >= LARGE and not key and self.tls is None and not self.blocked:
                 v[pieces].iov_base = <void*>head
                 v[pieces].iov_len = head_size
                 v[pieces + 1].iov_base = <void*>body

@@ -210,9 +210,17 @@ def _answer(params: list[tuple[str, str | None]], deflate: Deflate) -> tuple[str
 
 
 def offer(deflate: Deflate) -> str:
-    """The offer of permessage-deflate that a client sends."""
+    """The offer of permessage-deflate that a client sends: its wishes, and what else it takes."""
+    first = _offer(deflate, server_alone=deflate.server_alone)
+    if _only_wishes_server_alone(deflate):
+        # Not every server can do without context takeover; one that cannot is to choose this (RFC 7692, 5.1).
+        return f"{first}, {_offer(deflate, server_alone=False)}"
+    return first
+
+
+def _offer(deflate: Deflate, *, server_alone: bool) -> str:
     value = NAME
-    if deflate.server_alone:
+    if server_alone:
         value += "; server_no_context_takeover"
     if deflate.client_alone:
         value += "; client_no_context_takeover"
@@ -223,6 +231,10 @@ def offer(deflate: Deflate) -> str:
     if deflate.client_max_window_bits < 15:
         value += f"={deflate.client_max_window_bits}"
     return value
+
+
+def _only_wishes_server_alone(deflate: Deflate) -> bool:
+    return deflate.server_alone and deflate.server_no_context_takeover is None
 
 
 def accept(extensions: Iterable[Extension], deflate: Deflate | None) -> DeflateParams | None:
@@ -252,7 +264,7 @@ def _understand(params: list[tuple[str, str | None]], deflate: Deflate) -> Defla
         raise NegotiationError(
             f"the server answers {NAME} with an unknown, repeated or invalid parameter: {params}"
         )
-    if deflate.server_alone and not answer.server_alone:
+    if deflate.server_alone and not answer.server_alone and not _only_wishes_server_alone(deflate):
         raise NegotiationError("the server does not confirm server_no_context_takeover")
     server_bits = answer.server_bits or 15
     if server_bits > deflate.server_max_window_bits:

@@ -64,31 +64,45 @@ class TransportAcceptor:
         self._settings = settings
         self._context = context
         self._beginning: set[asyncio.Task[None]] = set()
-        self._task = loop.create_task(self._accept())
+        self._retry: asyncio.TimerHandle | None = None
+        self._resume()
 
     def close(self) -> None:
         """Take no more connections, and close the socket."""
-        self._task.cancel()
-        for task in self._beginning:
-            task.cancel()
+        if self._retry is not None:
+            self._retry.cancel()
         self._loop.remove_reader(self._sock)
         self._sock.close()
+        for task in self._beginning:
+            task.cancel()
 
-    async def _accept(self) -> None:
-        while True:
-            try:
-                sock, _ = await self._loop.sock_accept(self._sock)
-            except OSError as exc:
-                if exc.errno in _NO_DESCRIPTORS:
-                    self._settings.logger.error(
-                        "accepting paused: %s; it goes on when there are file descriptors again",
-                        os.strerror(exc.errno),
-                    )
-                    await asyncio.sleep(_RETRY)
-                continue
-            task = self._loop.create_task(self._begin(sock))
-            self._beginning.add(task)
-            task.add_done_callback(self._beginning.discard)
+    def _resume(self) -> None:
+        self._retry = None
+        self._loop.add_reader(self._sock, self._ready)
+
+    def _ready(self) -> None:
+        # Not loop.sock_accept(): cancelled at the wrong moment, it would lose a connection.
+        try:
+            sock, _ = self._sock.accept()
+        except OSError as exc:
+            if exc.errno in _NO_DESCRIPTORS:
+                self._settings.logger.error(
+                    "accepting paused: %s; it goes on when there are file descriptors again",
+                    os.strerror(exc.errno),
+                )
+                self._loop.remove_reader(self._sock)
+                self._retry = self._loop.call_later(_RETRY, self._resume)
+            return
+        sock.setblocking(False)
+        task = self._loop.create_task(self._begin(sock))
+        self._beginning.add(task)
+
+        def begun(task: asyncio.Task[None]) -> None:
+            self._beginning.discard(task)
+            if task.cancelled():  # perhaps before it ran at all
+                sock.close()
+
+        task.add_done_callback(begun)
 
     async def _begin(self, sock: socket.socket) -> None:
         options: dict[str, Any] = {}
@@ -102,6 +116,3 @@ class TransportAcceptor:
             )
         except OSError:
             sock.close()  # it was gone already, or TLS failed
-        except asyncio.CancelledError:
-            sock.close()
-            raise
