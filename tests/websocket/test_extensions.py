@@ -268,7 +268,15 @@ class TestClient:
         ("options", "header"),
         [
             ({"context_takeover": True}, "client_max_window_bits"),
-            ({}, "server_no_context_takeover; client_no_context_takeover; client_max_window_bits"),
+            (
+                {},
+                "server_no_context_takeover; client_no_context_takeover; client_max_window_bits, "
+                "permessage-deflate; client_no_context_takeover; client_max_window_bits",
+            ),
+            (
+                {"server_no_context_takeover": True},
+                "server_no_context_takeover; client_no_context_takeover; client_max_window_bits",
+            ),
             ({"context_takeover": True, "client_max_window_bits": 9}, "client_max_window_bits=9"),
             (
                 {"context_takeover": True, "server_max_window_bits": 9},
@@ -306,8 +314,8 @@ class TestClient:
             ({}, "x-other"),
             ({}, "permessage-deflate; server_no_context_takeover, x-other"),
             ({"context_takeover": True}, "permessage-deflate, permessage-deflate"),
-            ({}, "permessage-deflate"),
-            ({}, "permessage-deflate; client_no_context_takeover"),
+            ({"server_no_context_takeover": True}, "permessage-deflate"),
+            ({"server_no_context_takeover": True}, "permessage-deflate; client_no_context_takeover"),
             ({"context_takeover": True}, "permessage-deflate; unknown"),
             ({"context_takeover": True}, "permessage-deflate; client_max_window_bits"),
             ({"context_takeover": True}, "permessage-deflate; server_max_window_bits"),
