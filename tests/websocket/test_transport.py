@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from typing import Any
 
 import aiohttp
@@ -432,7 +433,7 @@ async def pages(port: int, context: Any) -> None:
                 assert response.status == 200
                 assert await response.text() == f"hello {i}"
         body = bytes(range(256)) * 40_000
-        async with session.post(f"{base}/echo", data=body, **options) as response:
+        async with session.post(f"{base}/echo", data=io.BytesIO(body), **options) as response:
             assert await response.read() == body
         async with session.get(f"{base}/stream", **options) as response:
             assert len(await response.read()) == 20_000_000
