@@ -287,6 +287,11 @@ async def connect_socks(
         raise ProxyError(f"the proxy {proxy} refused: {exc}") from cause
     except OSError as exc:
         raise ProxyError(f"cannot connect through the proxy {proxy}: {exc}") from exc
+    except ValueError:
+        # The reason would show the password.
+        raise ProxyError(
+            f"the user name and the password for {proxy} must each be ASCII of at most 255 bytes"
+        ) from None
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
