@@ -48,8 +48,8 @@ async def main(compression: str | None) -> None:
         0,
         compression="deflate" if compression == "deflate" else None,
         subprotocols=["chat.v1", "chat.v0"],
-        max_size=32 * MiB,
-        max_backlog=64 * MiB,
+        max_size=64 * MiB,
+        max_backlog=128 * MiB,
         process_request=page,
     ) as server:
         print(f"port {server.sockets[0].getsockname()[1]}", flush=True)

@@ -108,11 +108,11 @@ def test_a_blob(page: Page) -> None:
     assert received == "one two"
 
 
-@pytest.mark.parametrize("kind", ["random", "zeros", "text"])
-def test_messages_of_16_mib(page: Page, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "mib"), [("random", 16), ("zeros", 16), ("text", 16), ("random", 64)])
+def test_large_messages(page: Page, kind: str, mib: int) -> None:
     equal = page.evaluate(
-        """async kind => {
-            const size = 16 * 1024 * 1024, bytes = new Uint8Array(size);
+        """async ([kind, mib]) => {
+            const size = mib * 1024 * 1024, bytes = new Uint8Array(size);
             for (let at = 0; kind === "random" && at < size; at += 65536)
                 crypto.getRandomValues(bytes.subarray(at, at + 65536));
             const sent = kind === "text" ? "0123456789abcdef".repeat(size / 16) : bytes;
@@ -123,7 +123,7 @@ def test_messages_of_16_mib(page: Page, kind: str) -> None:
             const received = new Uint8Array(data);
             return received.length === size && bytes.every((byte, index) => byte === received[index]);
         }""",
-        kind,
+        [kind, mib],
     )
     assert equal is True
 
