@@ -195,7 +195,7 @@ cdef class Link(Outlet):
             before = self.rest_size()
             if before:
                 memcpy(r.inbox, self.rest_bytes(), before)
-            n = self.tls.read(r.inbox + before, INBOX - before)
+            n = self.tls.read(r.inbox + before, INBOX - before, None if before else r.inbox_view)
             if n < 0:
                 return self._end_of_input()
             if n == 0:

@@ -55,6 +55,7 @@ cdef class Reactor:
     cdef readonly Py_ssize_t slots
     # Shared by everything that reads and writes here: bytes just received, and bytes gathered for the corked owner.
     cdef uint8_t* inbox
+    cdef object inbox_view     # all of it, for what takes Python objects
     cdef uint8_t* cork
     cdef size_t cork_used
     cdef PyObject* corked      # borrowed; whoever corks uncorks before returning

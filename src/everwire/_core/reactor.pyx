@@ -9,11 +9,15 @@ import asyncio
 import os
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport errno
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from .net cimport *
+
+cdef extern from "Python.h":
+    const int PyBUF_WRITE
 
 cdef enum:
     PAGE = 256          # slots a page
@@ -74,6 +78,7 @@ cdef class Reactor:
         self.wheel = <int32_t*>malloc(WHEEL * sizeof(int32_t))
         if not self.inbox or not self.cork or not self.wheel:
             raise MemoryError
+        self.inbox_view = PyMemoryView_FromMemory(<char*>self.inbox, INBOX, PyBUF_WRITE)
         for i in range(WHEEL):
             self.wheel[i] = -1
         self.tick = self.wheel_done = ew_ticks()

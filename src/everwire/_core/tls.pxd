@@ -10,12 +10,13 @@ cdef class Tls:
     cdef object arrived        # ssl.MemoryBIO: ciphertext from the peer
     cdef object leaving        # ssl.MemoryBIO: ciphertext for the peer
     cdef readonly bint established
+    cdef bint fresh            # ciphertext may have come to be in leaving
     cdef bytes waiting         # ciphertext that the socket did not take yet
     cdef size_t waiting_start
 
     cdef int take(self, uint8_t* p, size_t n) except -1
     cdef int handshake(self) except -1
-    cdef ssize_t read(self, uint8_t* p, size_t room) except -2
+    cdef ssize_t read(self, uint8_t* p, size_t room, object view) except -2
     cdef int write(self, const uint8_t* p, size_t n) except -1
     cdef int shut(self) except -1
     cdef size_t ciphertext(self, const uint8_t** where) except? 0
