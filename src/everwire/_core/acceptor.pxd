@@ -10,7 +10,7 @@ cdef class Acceptor:
     cdef readonly object sock
     cdef object tls_context
     cdef int32_t sid
-    cdef bint inet
+    cdef bint inet, complained
     cdef readonly bint paused
 
     cdef int ready(self) except -1

@@ -62,6 +62,7 @@ cdef class Acceptor:
                 if errno in (ECONNABORTED, EINTR, EPROTO, EPERM):
                     continue
                 raise OSError(errno, os.strerror(errno))
+            self.complained = False
             if self.inet:
                 ew_no_delay(fd)
             try:
@@ -74,9 +75,11 @@ cdef class Acceptor:
         return 0
 
     cdef int pause(self, int number) except -1:
-        self.settings.logger.error(
-            "accepting paused: %s; it goes on when there are file descriptors again", os.strerror(number)
-        )
+        if not self.complained:
+            self.complained = True
+            self.settings.logger.error(
+                "accepting paused: %s; it goes on when there are file descriptors again", os.strerror(number)
+            )
         self.paused = True
         self.reactor.want(self.sid, 0)
         return self.reactor.schedule(self.sid, self.reactor.tick + RETRY)

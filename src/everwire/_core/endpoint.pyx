@@ -143,6 +143,8 @@ cdef class Endpoint(Link):
     def raw_close(self):
         """Send what waits, then close."""
         self.shut()
+        if self.phase != GONE:
+            self.set_reading(False)
 
     def raw_eof(self):
         """Send what waits, then the end of the stream."""
@@ -371,7 +373,13 @@ cdef class Endpoint(Link):
         return 0
 
     cdef int on_raw(self, bytes data) except -1:
-        self.extras.delegate.data_received(data)
+        if self.close_when_sent:
+            return 0
+        try:
+            self.extras.delegate.data_received(data)
+        except Exception as exc:
+            self.settings.logger.exception("data_received failed")
+            return self.drop(exc)
         return 0
 
     cdef int on_raw_end(self) except -1:

@@ -246,8 +246,8 @@ cdef class Link(Outlet):
     def transport_blocked(self, bint blocked) -> None:
         """asyncio's transport has enough for now, or takes more."""
         self.blocked = blocked
-        if not blocked:
-            self.flush()
+        if not blocked and self.phase != GONE:
+            self.reactor.mark(self.sid)     # not at once: a transport is in the midst of its own affairs here
 
     cdef int consume(self, uint8_t* p, size_t n) except -1:
         """Use bytes by what they are now; keep what is not used yet."""

@@ -161,7 +161,7 @@ cdef class Protocol:
             return False
         have = self.incoming.have if self.incoming else 0
         if head.first & 64 or self.incoming and self.incoming.compressed:
-            most += (most >> 8) + 64    # what does not compress grows a little; the message's own size is checked later
+            most += (most >> 3) + 64    # what does not compress grows a little; the message's own size is checked later
         if head.length > most or have + head.length > most:
             self.fail(MessageTooBig(f"a message of {have + head.length} bytes or more is over max_size, {self.max_size} bytes"))
             return False
@@ -386,7 +386,9 @@ cdef class Protocol:
         cdef uint8_t start = 128 | opcode if last else opcode
         if compress and first and last and self.codec is not None and n >= self.codec.threshold:
             data = self.codec.deflater.compress(PyMemoryView_FromMemory(<char*>p, n, PyBUF_READ))
-            return self._frame(start | 64, <uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), <PyObject*>data)
+            # What does not become smaller goes as it is, unless the compressor's window has it already.
+            if <size_t>PyBytes_GET_SIZE(data) < n or self.codec.deflater.context_takeover:
+                return self._frame(start | 64, <uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), <PyObject*>data)
         return self._frame(start, p, n, owner)
 
     cdef int send_control(self, uint8_t opcode, const uint8_t* p, size_t n) except -1:

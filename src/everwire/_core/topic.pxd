@@ -19,10 +19,10 @@ cdef class Variant:
     cdef object deflater
     cdef bytes chunk
     cdef size_t used, last_start
-    cdef uint32_t messages, members
+    cdef uint32_t messages, members, threshold
     cdef bytes latest
 
-    cdef int append(self, int opcode, object data) except -1
+    cdef int append(self, int opcode, object data, bint compress) except -1
     cdef int next_turn(self, bint keep_latest) except -1
 
 

@@ -32,20 +32,23 @@ POLICIES = {"close": CLOSE_THEM, "drop": DROP, "latest": LATEST}
 
 
 cdef class Variant:
-    def __cinit__(self, deflater=None):
+    def __cinit__(self, deflater=None, threshold=0):
         self.deflater = deflater
+        self.threshold = threshold
         self.chunk = b""
 
-    cdef int append(self, int opcode, object data) except -1:
+    cdef int append(self, int opcode, object data, bint compress) except -1:
         """Append a message, framed."""
         cdef size_t n = PyBytes_GET_SIZE(data), room
         cdef uint8_t first = 128 | opcode
         cdef uint8_t* end
         cdef bytes grown
-        if self.deflater is not None and n >= 64:
-            data = self.deflater.compress(data)
-            n = PyBytes_GET_SIZE(data)
-            first |= 64
+        if compress and self.deflater is not None and n >= self.threshold:
+            smaller = self.deflater.compress(data)
+            if <size_t>PyBytes_GET_SIZE(smaller) < n:
+                data = smaller
+                n = PyBytes_GET_SIZE(data)
+                first |= 64
         room = PyBytes_GET_SIZE(self.chunk)
         if self.used + n + HEAD_MAX > room:
             grown = PyBytes_FromStringAndSize(NULL, max(room * 2, self.used + n + HEAD_MAX, <size_t>CHUNK))
@@ -154,10 +157,11 @@ cdef class Topic(Audience):
                 self.catch_up(connection)
             self.leave(connection)
 
-    def publish(self, message, *, text=None) -> int:
+    def publish(self, message, *, text=None, compress=True) -> int:
         """Send a message to all members at the end of the loop's turn; return how many there are.
 
         A ``str`` goes as text, a bytes-like object as binary; *text* says otherwise (the bytes must then be UTF-8).
+        *compress* False leaves it uncompressed.
         """
         cdef Variant variant
         cdef int opcode
@@ -173,18 +177,20 @@ cdef class Topic(Audience):
         if self.running:
             if self.late is None:
                 self.late = []
-            self.late.append((opcode, data))
+            self.late.append((opcode, data, compress))
         elif self.connections:
             for variant in self.variants:
                 if variant.members:
-                    variant.append(opcode, data)
+                    variant.append(opcode, data, compress)
             self.reactor.defer(self)
         return len(self)
 
-    def publish_threadsafe(self, message, *, text=None) -> None:
+    def publish_threadsafe(self, message, *, text=None, compress=True) -> None:
         """Publish from another thread than the event loop's."""
-        if self.reactor is not None:
-            self.reactor.loop.call_soon_threadsafe(lambda: self.publish(message, text=text))
+        if self.reactor is None:
+            self.publish(message, text=text, compress=compress)     # to nobody yet
+        else:
+            self.reactor.loop.call_soon_threadsafe(lambda: self.publish(message, text=text, compress=compress))
 
     cdef int run(self) except -1:
         """The turn ends: every member gets what it does not have yet."""
@@ -208,10 +214,10 @@ cdef class Topic(Audience):
             self.compact()
         if self.late is not None:
             late, self.late = self.late, None
-            for opcode, data in late:
+            for opcode, data, compress in late:
                 for variant in self.variants:
                     if variant.members:
-                        variant.append(opcode, data)
+                        variant.append(opcode, data, compress)
             if self.connections:
                 self.reactor.defer(self)
         return 0
@@ -327,7 +333,7 @@ cdef class Topic(Audience):
         shared = deflater(mine.window_bits, False, mine.level, mine.mem_level)
         for i in range(1, len(self.variants)):
             variant = self.variants[i]
-            if variant.deflater is shared:
+            if variant.deflater is shared and variant.threshold == connection.codec.threshold:
                 return i
-        self.variants.append(Variant(shared))
+        self.variants.append(Variant(shared, connection.codec.threshold))
         return len(self.variants) - 1

@@ -65,6 +65,7 @@ class TransportAcceptor:
         self._context = context
         self._beginning: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
+        self._complained = False
         self._resume()
 
     def close(self) -> None:
@@ -86,13 +87,16 @@ class TransportAcceptor:
             sock, _ = self._sock.accept()
         except OSError as exc:
             if exc.errno in _NO_DESCRIPTORS:
-                self._settings.logger.error(
-                    "accepting paused: %s; it goes on when there are file descriptors again",
-                    os.strerror(exc.errno),
-                )
+                if not self._complained:
+                    self._complained = True
+                    self._settings.logger.error(
+                        "accepting paused: %s; it goes on when there are file descriptors again",
+                        os.strerror(exc.errno),
+                    )
                 self._loop.remove_reader(self._sock)
                 self._retry = self._loop.call_later(_RETRY, self._resume)
             return
+        self._complained = False
         sock.setblocking(False)
         task = self._loop.create_task(self._begin(sock))
         self._beginning.add(task)

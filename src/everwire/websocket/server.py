@@ -211,6 +211,7 @@ class serve:
         unix: listen on a Unix socket at this path instead.
         sock: listen on this socket, or on these, instead.
         ssl: serve ``wss`` with this ``ssl.SSLContext``.
+        reuse_address: listen although earlier connections of the port linger (``SO_REUSEADDR``).
         reuse_port: let other processes listen on the same port (``SO_REUSEPORT``).
         backlog: connections that the system may hold until they are accepted.
         origins: pages that may connect. ``"same"``, the default: those whose origin has the host and port of
@@ -284,6 +285,8 @@ class serve:
         logger: logging.Logger | None = None,
     ) -> None:
         listener = _listener_or_none(handler)
+        if unix is None and sock is None and port is None:
+            raise TypeError("name where to listen: host and port (0 for any free one), unix, or sock")
         if sum(x is not None for x in (unix, sock, port)) > 1:
             raise TypeError("name one place to listen: host and port, unix, or sock")
         self._where = host, port, unix, sock

@@ -131,4 +131,5 @@ def hand_over(connection: Connection, protocol: asyncio.Protocol, head: bytes) -
     connection.hand_over(protocol, transport)
     protocol.connection_made(transport)
     protocol.data_received(head)
+    connection.resume_raw()
     return transport
