@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -573,9 +574,14 @@ class TestSlowMembers:
                 assert dropped > 200
                 assert hub.members[0].buffered_amount <= 20_000
                 # What waits comes first, then the newest message, and what is published from then on.
+                # The system may take more though the peer does not read: then it has caught up for once.
                 numbers = await self.read(peer, 499)
-                assert numbers[:-1] == list(range(len(numbers) - 1))
-                assert len(numbers) == 501 - dropped
+                assert numbers[:10] == list(range(10))
+                assert numbers == sorted(set(numbers))
+                caught_up = sum(after != before + 1 for before, after in pairwise(numbers))
+                # It may have missed nothing but the message that it got then.
+                assert 0 <= len(numbers) - (500 - dropped) - caught_up <= 5
+                assert 1 <= caught_up <= 50
                 await self.publish(topic, client, range(500, 510))
                 assert await self.read(peer, 509) == list(range(500, 510))
                 assert topic.dropped == dropped

@@ -44,7 +44,7 @@ def main() -> int:
         **os.environ,
         # The C++ library comes along, or exceptions in extensions that use it end the process.
         "LD_PRELOAD": f"{library(compiler, 'libasan.so')} {library(compiler, 'libstdc++.so')}",
-        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:detect_stack_use_after_return=1",
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:quarantine_size_mb=16",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "PYTHONMALLOC": os.environ.get("PYTHONMALLOC", "malloc"),
         "PYTHONPATH": str(source),
