@@ -126,13 +126,13 @@ class TestTimers:
                 if what == "close":
                     closed[ws.data] = loop.time()
 
-            async with attached(2, note, idle_timeout=0.3, close_timeout=0.05) as pairs:
+            async with attached(2, note, idle_timeout=1.0, close_timeout=0.05) as pairs:
                 for place, (connection, _) in enumerate(pairs):
                     connection.data = place
-                for after in (0.1, 0.2, 0.3, 0.4):
+                for after in (0.4, 0.8):
                     loop.call_later(after, pairs[1][1].send, text("still here"))
                 await until(lambda: len(closed) == 2)
-                assert closed[1] - closed[0] >= 0.3
+                assert closed[1] - closed[0] >= 0.5
 
         run(main)
 
@@ -158,14 +158,14 @@ class TestTimers:
                 if what == "close":
                     codes.append(value)
 
-            async with attached(1, note, close_timeout=0.5) as [(connection, peer)]:
+            async with attached(1, note, close_timeout=1.0) as [(connection, peer)]:
                 quiet = asyncio.Event()
-                loop.call_later(1.0, quiet.set)
+                loop.call_later(1.5, quiet.set)
                 await quiet.wait()
                 connection.close(1000, "")
                 # The peer takes its time, but less than it has.
                 assert (await loop.sock_recv(peer, 100))[:1] == b"\x88"
-                loop.call_later(0.2, peer.send, frame(0x88, b"\x03\xe8", masked=True))
+                loop.call_later(0.3, peer.send, frame(0x88, b"\x03\xe8", masked=True))
                 await until(lambda: codes)
                 assert codes == [1000]
 

@@ -268,6 +268,10 @@ class Transport:
         """How much waits."""
         return self.waiting
 
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """Nothing is known of it."""
+        return default
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set when there is too much."""
 
