@@ -38,9 +38,9 @@ def test_a_silent_peer_is_pinged_again_and_again(run: Any, ping_timeout: float |
         async with everwire.serve(idle, HOST, 0, **options) as server, dial(server.port) as peer:
             await peer.open()
             begin = time.monotonic()
-            times = await asyncio.wait_for(pongs(peer, 5), 5)
+            times = await asyncio.wait_for(pongs(peer, 3), 5)
             assert times[0] - begin >= 0.1 - TICK
-            assert times[-1] - begin >= 0.5 - 2 * TICK
+            assert times[-1] - begin >= 0.3 - 2 * TICK
             ws = server.connections[0]
             await until(lambda: ws.latency > 0)
 
@@ -105,12 +105,12 @@ def test_a_client_drops_a_server_that_answers_no_ping(run: Any) -> None:
 @pytest.mark.parametrize("what", ["message", "pong", "fragment", "bytes"])
 def test_any_bytes_show_that_a_peer_is_there(run: Any, what: str) -> None:
     async def main() -> None:
-        options: dict[str, Any] = {"ping_interval": 0.2, "ping_timeout": 0.2}
+        options: dict[str, Any] = {"ping_interval": 0.15, "ping_timeout": 0.15}
         async with everwire.serve(echo, HOST, 0, **options) as server, dial(server.port) as peer:
             await peer.open()
             if what == "fragment":
                 await peer.send_frame(TEXT, b"a", fin=False)
-            end = time.monotonic() + 1.2
+            end = time.monotonic() + 0.8
             data = peer.frame(BINARY, bytes(1000))
             sent = 0
             while time.monotonic() < end:
@@ -123,7 +123,7 @@ def test_any_bytes_show_that_a_peer_is_there(run: Any, what: str) -> None:
                 else:
                     await peer.send(data[sent : sent + 1])
                     sent += 1
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.03)
             assert server.connections
 
     run(main)
@@ -135,7 +135,7 @@ def test_a_peer_that_is_not_listened_to_is_not_blamed(run: Any) -> None:
         async with everwire.serve(idle, HOST, 0, **options) as server, connect(server) as client:
             for i in range(5):
                 await client.send(str(i))
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.6)
             ws = server.connections[0]
             assert [await ws.recv() for _ in range(5)] == [str(i) for i in range(5)]
             assert await ws.ping() < 5
@@ -173,18 +173,18 @@ def test_a_peer_that_reads_slowly_is_there(run: Any) -> None:
                     b"Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEA==\r\nSec-WebSocket-Version: 13\r\n\r\n",
                 )
                 ws = await opened
-                total = 8_000_000
-                for _ in range(8):
-                    ws.send_nowait(bytes(1_000_000))
+                total = 16_000_000
+                for _ in range(160):
+                    ws.send_nowait(bytes(total // 160))
                 assert ws.buffered_amount
                 got = 0
                 begin = time.monotonic()
                 while got < total:
-                    data = await loop.sock_recv(sock, 65536)
+                    data = await loop.sock_recv(sock, 1 << 18)
                     assert data, f"dropped after {got} bytes and {time.monotonic() - begin:.1f} seconds"
                     got += len(data)
-                    await asyncio.sleep(0.015)
-                assert time.monotonic() - begin > 1
+                    await asyncio.sleep(0.01)
+                assert time.monotonic() - begin > 0.6
 
     run(main)
 
@@ -393,14 +393,14 @@ def test_a_timeout_counts_from_what_it_is_for(run: Any, what: str) -> None:
     """However long nothing has happened before."""
 
     async def main() -> None:
-        options: dict[str, Any] = {f"{'close' if what == 'server' else what}_timeout": 0.5}
+        options: dict[str, Any] = {f"{'close' if what == 'server' else what}_timeout": 0.3}
         async with everwire.serve(idle, HOST, 0, ping_interval=None, **options) as server:
             if what == "open":
-                await asyncio.sleep(1)
+                await asyncio.sleep(0.5)
             async with dial(server.port) as peer:
                 if what == "open":
                     await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(0.1)
                     await peer.send(b"\r\n")
                     assert (await peer.read_head()).status == 426
                     return
@@ -408,20 +408,20 @@ def test_a_timeout_counts_from_what_it_is_for(run: Any, what: str) -> None:
                 await until(lambda: server.connections)
                 ws = server.connections[0]
                 if what == "idle":
-                    for _ in range(3):
-                        await asyncio.sleep(0.3)
+                    for _ in range(5):
+                        await asyncio.sleep(0.1)
                         await peer.send_frame(TEXT, b"x")
-                    await asyncio.sleep(0.2)
+                    await asyncio.sleep(0.1)
                     assert ws.is_open
                     return
-                await asyncio.sleep(1)
+                await asyncio.sleep(0.5)
                 begin = time.monotonic()
                 if what == "close":
                     await ws.close(4000)
                 else:
                     server.close(1001)
                     await server.wait_closed()
-                assert time.monotonic() - begin > 0.5 - 2 * TICK
+                assert time.monotonic() - begin > 0.3 - 2 * TICK
                 assert (await peer.read_close()).code == (4000 if what == "close" else 1001)
 
     run(main)

@@ -434,8 +434,20 @@ else:
 """
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop", "transports"])
-@pytest.mark.parametrize("handler", ["waits", "listener", "sends", "sleeps", "stubborn"])
+@pytest.mark.parametrize(
+    ("loop", "handler"),
+    [
+        ("asyncio", "waits"),
+        ("asyncio", "listener"),
+        ("asyncio", "sends"),
+        ("asyncio", "sleeps"),
+        ("asyncio", "stubborn"),
+        ("uvloop", "sends"),
+        ("uvloop", "stubborn"),
+        ("transports", "sends"),
+        ("transports", "listener"),
+    ],
+)
 def test_ctrl_c(tmp_path: Path, loop: str, handler: str) -> None:
     """The program ends within seconds as Python programs do on Ctrl-C, and says nothing else."""
     script = tmp_path / "program.py"

@@ -172,9 +172,9 @@ def test_the_protocol_is_resumed(run: Any) -> None:
             await peer.send(GET)
             protocol = await made.protocols.get()
             for _ in range(3):
-                protocol.transport.write(bytes(10_000_000))
+                protocol.transport.write(bytes(20_000_000))
                 assert protocol.told[-1] == "pause"
-                await peer.reader.readexactly(10_000_000)
+                await peer.reader.readexactly(20_000_000)
                 await until(lambda: protocol.told[-1] == "resume")
                 assert protocol.transport.get_write_buffer_size() <= 16384
 
