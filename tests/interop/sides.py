@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from conftest import Certificates
 from live import HOST, Recorder
 
 import everwire
@@ -67,15 +68,30 @@ class Pair(NamedTuple):
 
 @asynccontextmanager
 async def connected(
-    side: str, peer: Peer, *, theirs: dict[str, Any] | None = None, **options: Any
+    side: str,
+    peer: Peer,
+    *,
+    theirs: dict[str, Any] | None = None,
+    certificates: Certificates | None = None,
+    **options: Any,
 ) -> AsyncIterator[Pair]:
-    """A connection between everwire and a peer; options are everwire's, those in ``theirs`` the peer's."""
+    """A connection between everwire and a peer, with TLS if there are certificates.
+
+    Options are everwire's, those in ``theirs`` the peer's.
+    """
     role, style = side.split("-")
     recorder = Recorder() if style == "listener" else None
     options = {**GENEROUS, "compression": None, **options}
+    theirs = theirs or {}
+    scheme, context = "ws", None
+    if certificates is not None:
+        scheme, context = "wss", certificates.client if role == "client" else certificates.server
+        files = {"ca": certificates.ca_file, "cert": certificates.cert_file, "key": certificates.key_file}
+        theirs = {**theirs, **{name: str(file) for name, file in files.items()}}
     if role == "client":
-        port = await peer.listen(**(theirs or {}))
-        async with everwire.connect(f"ws://{HOST}:{port}/", proxy=None, listener=recorder, **options) as ws:
+        port = await peer.listen(**theirs)
+        uri = f"{scheme}://{HOST}:{port}/"
+        async with everwire.connect(uri, ssl=context, proxy=None, listener=recorder, **options) as ws:
             yield Pair(Ours(ws, recorder), await peer.accept())
         return
     opened: asyncio.Future[everwire.Connection] = asyncio.get_running_loop().create_future()
@@ -84,6 +100,6 @@ async def connected(
         opened.set_result(ws)
         await ws.wait_closed()
 
-    async with everwire.serve(recorder or handler, HOST, 0, **options) as server:
-        far = await peer.connect(f"ws://{HOST}:{server.port}/", **(theirs or {}))
+    async with everwire.serve(recorder or handler, HOST, 0, ssl=context, **options) as server:
+        far = await peer.connect(f"{scheme}://{HOST}:{server.port}/", **theirs)
         yield Pair(Ours(await (recorder.opened if recorder else opened), recorder), far)

@@ -109,7 +109,7 @@ class AIOHTTP(Library):
         app.router.add_get("/", handler)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=self.server_context(options))
         await site.start()
         try:
             yield runner.addresses[0][1]

@@ -58,7 +58,11 @@ Accept = Callable[[WebSocket], Awaitable[None]]
 
 
 class Library(ABC):
-    """How the library connects and serves. Options: ``subprotocols``, ``compression``, ``origin``, ``ca``."""
+    """How the library connects and serves.
+
+    The options of both are ``subprotocols`` and ``compression``, its parameters by their names in RFC 7692;
+    ``origin`` and ``ca`` a client's; ``cert`` and ``key`` a server's. The last three are files.
+    """
 
     @abstractmethod
     def connect(self, uri: str, options: Options) -> Any:
@@ -74,6 +78,14 @@ class Library(ABC):
     def context(self, options: Options) -> ssl.SSLContext | None:
         """What a client trusts; None without TLS."""
         return ssl.create_default_context(cafile=options["ca"]) if options.get("ca") else None
+
+    def server_context(self, options: Options) -> ssl.SSLContext | None:
+        """What a server presents; None without TLS."""
+        if not options.get("cert"):
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(options["cert"], options["key"])
+        return context
 
 
 class Session:

@@ -3,6 +3,8 @@
 
 const crypto = require("node:crypto");
 const fs = require("node:fs");
+const http = require("node:http");
+const https = require("node:https");
 const net = require("node:net");
 const readline = require("node:readline");
 const { WebSocket, WebSocketServer } = require("ws");
@@ -106,18 +108,19 @@ class Session {
         return this.describe(peer, extensions);
     }
 
-    async listen({ subprotocols, compression }) {
+    async listen({ subprotocols, compression, cert, key }) {
+        const tls = cert ? { cert: fs.readFileSync(cert), key: fs.readFileSync(key) } : undefined;
+        const listening = tls ? https.createServer(tls) : http.createServer();
         const server = new WebSocketServer({
-            host: "127.0.0.1",
-            port: 0,
+            server: listening,
             perMessageDeflate: deflate(compression),
             maxPayload: 0,
             handleProtocols: (offered) => (subprotocols ?? []).find((each) => offered.has(each)) ?? false,
         });
-        this.servers.push(server);
+        this.servers.push(server, listening);
         server.on("connection", (ws) => this.accepted.put(new Peer(ws)));
-        await new Promise((resolve) => server.on("listening", resolve));
-        return { port: server.address().port };
+        await new Promise((resolve) => listening.listen(0, "127.0.0.1", resolve));
+        return { port: listening.address().port };
     }
 
     async accept() {
@@ -171,7 +174,7 @@ class Session {
     end() {
         for (const { ws } of this.peers) ws.terminate();
         for (const server of this.servers) {
-            for (const ws of server.clients) ws.terminate();
+            for (const ws of server.clients ?? []) ws.terminate();
             server.close();
         }
     }

@@ -137,7 +137,9 @@ class Picows(Library):
             )
             return picows.WSUpgradeResponseWithListener(response, sockets[-1])
 
-        server = await picows.ws_create_server(listener, "127.0.0.1", 0, max_frame_size=MAX_FRAME)
+        server = await picows.ws_create_server(
+            listener, "127.0.0.1", 0, ssl=self.server_context(options), max_frame_size=MAX_FRAME
+        )
         try:
             yield server.sockets[0].getsockname()[1]
         finally:

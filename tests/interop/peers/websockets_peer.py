@@ -85,7 +85,13 @@ class API(Library):
         async def handler(ws: Any) -> None:
             await accept(Socket(ws))
 
-        async with self.package.serve(handler, "127.0.0.1", 0, **self.options(options, "Server")) as server:
+        async with self.package.serve(
+            handler,
+            "127.0.0.1",
+            0,
+            ssl=self.server_context(options),
+            **self.options(options, "Server"),
+        ) as server:
             yield server.sockets[0].getsockname()[1]
             server.close()
 
