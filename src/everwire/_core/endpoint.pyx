@@ -141,10 +141,11 @@ cdef class Endpoint(Link):
             PyBuffer_Release(&view)
 
     def raw_close(self):
-        """Send what waits, then close."""
-        self.shut()
+        """Send what is left to send, then close."""
+        self.since = self.reactor.now()
+        self.drain_and_close()
         if self.phase != GONE:
-            self.set_reading(False)
+            self.start_timer()
 
     def raw_eof(self):
         """Send what waits, then the end of the stream."""
@@ -373,8 +374,6 @@ cdef class Endpoint(Link):
         return 0
 
     cdef int on_raw(self, bytes data) except -1:
-        if self.close_when_sent:
-            return 0
         try:
             self.extras.delegate.data_received(data)
         except Exception as exc:

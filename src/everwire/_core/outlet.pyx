@@ -252,6 +252,8 @@ cdef class Outlet(Protocol):
                 ew_shutdown_write(self.fd)
             elif self.transport is not None and self.transport.can_write_eof():
                 self.transport.write_eof()
+            elif self.transport is not None:
+                return self.drop(None)      # asyncio's TLS cannot close one direction
         return 0
 
     cdef size_t buffered(self) except? 0:
