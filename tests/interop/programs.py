@@ -18,7 +18,8 @@ import pytest
 
 CI = os.environ.get("CI", "").lower() in ("true", "1")
 
-SEARCHED = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin", "/usr/local/sbin"])
+SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+SEARCHED = os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])
 """Daemons are not on everybody's PATH."""
 
 START = 20.0

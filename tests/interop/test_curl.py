@@ -105,10 +105,14 @@ def test_kinds_of_requests(
 
 
 def test_a_request_of_http_1_0(run: Run, program: str) -> None:
+    def health(ws: everwire.Connection, request: everwire.Request) -> everwire.Response | None:
+        return everwire.Response.of(200, "fine\n") if request.path == "/health" else None
+
     async def main() -> None:
-        async with everwire.serve(echo, HOST, 0) as server:
-            answer = await curl(program, "--http1.0", url(server))
-            assert 400 <= answer.status < 600
+        async with everwire.serve(echo, HOST, 0, process_request=health) as server:
+            assert (await curl(program, "--http1.0", url(server))).status == 505
+            # Load balancers ask so whether a server is well.
+            assert (await curl(program, "--http1.0", url(server, "/health"))).body == b"fine\n"
 
     run(main)
 

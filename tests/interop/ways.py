@@ -93,7 +93,8 @@ def _credentials(user: str, password: str) -> str:
 def squid(_: Path, certificates: Certificates) -> Iterator[Uris]:
     """Run squid."""
     program = find("squid")
-    folders = [Path(each) for each in ("/usr/lib/squid", "/usr/lib64/squid", "/usr/libexec/squid")]
+    near = Path(program).resolve().parents[1] / "libexec"
+    folders = [near, *map(Path, ("/usr/lib/squid", "/usr/lib64/squid", "/usr/libexec/squid"))]
     ncsa = next((each / "basic_ncsa_auth" for each in folders if (each / "basic_ncsa_auth").exists()), None)
     if ncsa is None:
         missing("basic_ncsa_auth, which comes with squid")
