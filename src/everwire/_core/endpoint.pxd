@@ -25,6 +25,7 @@ cdef class Extras:
     cdef object fragmenting             # a future while a fragmented message is being sent
     cdef object delegate, facade        # the asyncio.Protocol of a connection that was handed over, and its transport
     cdef bytes late_pong
+    cdef object unsent                  # bytes that asyncio's transport held when the timer looked
 
 
 cdef class Endpoint(Link):

@@ -313,6 +313,11 @@ cdef class Endpoint(Link):
             return self.send_close(1001, "idle timeout")
         if not self.reading_wanted:
             self.seen = now         # we do not listen: the peer cannot be blamed for its silence
+        if self.transport is not None and self.blocked:
+            unsent = self.transport.get_write_buffer_size()
+            if unsent != self.more().unsent:
+                self.extras.unsent = unsent
+                self.seen = now     # it takes bytes: it is there
         if self.pinging and <int32_t>(self.seen - self.ping_tick) > 0:
             self.pinging = False    # any bytes prove that the peer is there
         if self.pinging and s.ping_timeout:
