@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from email.utils import formatdate
 from typing import Any, cast
 
 from everwire._core.connection import Connection
@@ -144,6 +145,8 @@ class Admission:
         if connection.closed:
             return
         headers = response.headers
+        if "Date" not in headers:
+            headers["Date"] = formatdate(usegmt=True)
         if "Connection" not in headers:
             headers["Connection"] = "close"
         if self._handshake.server_header is not None and "Server" not in headers:
