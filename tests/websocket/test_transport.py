@@ -56,6 +56,11 @@ class Bytes(asyncio.Protocol):
         self.lost.set_result(exc)
 
 
+async def lost(protocol: Any) -> Exception | None:
+    """Wait for a protocol's ``connection_lost``: it comes when all is sent, whatever the peer does."""
+    return await asyncio.wait_for(protocol.lost, 5)
+
+
 class Made:
     """Makes protocols, and gives them to the test."""
 
@@ -92,7 +97,7 @@ def test_a_protocol_gets_the_whole_request(run: Any, tls: Any) -> None:
             assert await peer.reader.readexactly(27) == b"HTTP/1.1 204 No Content\r\n\r\n"
             protocol.transport.close()
             await peer.read_eof()
-            assert await protocol.lost is None
+            assert await lost(protocol) is None
             assert protocol.told == ["made", "data", "lost"]
             # Those who ask for a WebSocket get one.
             async with connect(server, ssl=tls[1]) as ws:
@@ -136,7 +141,7 @@ def test_what_the_transport_knows(run: Any, tls: Any) -> None:
             assert transport.is_closing()
             assert not transport.is_reading()
             transport.close()
-            await protocol.lost
+            await lost(protocol)
 
     run(main)
 
@@ -160,7 +165,7 @@ def test_writing_much_pauses_the_protocol(run: Any, tls: Any) -> None:
             transport.close()
             transport.write(b"not any more")
             assert len(await peer.reader.read(-1)) == total
-            assert await protocol.lost is None
+            assert await lost(protocol) is None
 
     run(main)
 
@@ -218,7 +223,7 @@ def test_an_end_of_stream_closes(run: Any) -> None:
             await peer.send(GET)
             protocol = await made.protocols.get()
             peer.writer.write_eof()
-            assert await protocol.lost is None
+            assert await lost(protocol) is None
             assert protocol.told == ["made", "data", "eof", "lost"]
             await peer.read_eof()
 
@@ -239,7 +244,7 @@ def test_an_end_of_stream_may_leave_it_open(run: Any) -> None:
             assert await peer.reader.readexactly(11) == b"late answer"
             protocol.transport.close()
             await peer.read_eof()
-            await protocol.lost
+            await lost(protocol)
             assert protocol.told == ["made", "data", "eof", "lost"]
 
     run(main)
@@ -259,7 +264,7 @@ def test_write_eof(run: Any) -> None:
             await peer.send(b"more")
             await until(lambda: len(protocol.data) == seen + 4)
             protocol.transport.close()
-            await protocol.lost
+            await lost(protocol)
 
     run(main)
 
@@ -276,7 +281,7 @@ def test_an_abrupt_end(run: Any, how: str) -> None:
                 protocol.transport.abort()
             else:
                 peer.abort()
-            await protocol.lost
+            await lost(protocol)
             assert protocol.told.count("lost") == 1
             assert protocol.transport.is_closing()
             protocol.transport.write(b"into the void")
@@ -298,7 +303,7 @@ def test_nothing_is_received_after_close(run: Any) -> None:
             await turns(20)
             assert len(protocol.data) == seen
             assert len(await peer.reader.read(-1)) == 30_000_000
-            await protocol.lost
+            await lost(protocol)
 
     run(main)
 
@@ -317,7 +322,7 @@ def test_the_protocol_may_be_changed(run: Any) -> None:
             await until(lambda: second.data)
             assert second.data == b"for the second"
             first.transport.close()
-            await second.lost
+            await lost(second)
             assert "lost" not in first.told
 
     run(main)
@@ -339,7 +344,7 @@ def test_a_protocol_that_raises(run: Any, caplog: pytest.LogCaptureFixture) -> N
                 await peer.send(GET)
                 protocol = await made.protocols.get()
                 await peer.send(b"bomb")
-                assert isinstance(await protocol.lost, KeyError)
+                assert isinstance(await lost(protocol), KeyError)
                 with contextlib.suppress(ConnectionError):
                     await peer.reader.read()
             protocol.lost = None
@@ -379,7 +384,7 @@ def test_hooks_come_before_the_protocol(run: Any) -> None:
                 await peer.send(GET + b"behind it")
                 protocol = await made.protocols.get()
                 await until(lambda: protocol.data == GET + b"behind it")
-            await protocol.lost
+            await lost(protocol)
 
     run(main)
 
@@ -411,7 +416,7 @@ def test_shutting_down_ends_http_connections(run: Any) -> None:
             protocol = await made.protocols.get()
             server.close()
             await asyncio.wait_for(server.wait_closed(), 5)
-            await protocol.lost
+            await lost(protocol)
             with contextlib.suppress(ConnectionError):
                 await peer.reader.read()
 
