@@ -117,6 +117,7 @@ cdef class Endpoint(Link):
     def hand_over(self, protocol, facade=None):
         """Give the bytes after the head to an ``asyncio.Protocol``; *facade* is its transport."""
         self.more().delegate = protocol
+        self.handed_over = True
         self.extras.facade = facade
         self.phase = RAW
         self.reactor.unschedule(self.sid)
@@ -386,6 +387,18 @@ cdef class Endpoint(Link):
             return self.drop(exc)
         return 0
 
+    cdef int on_finished(self) except -1:
+        # The socket lingers until the peer is done, too; whom it was handed over to need not wait for that.
+        if self.phase == DRAINING:
+            self._delegate_done(None)
+        return 0
+
+    def _delegate_done(self, error):
+        if self.extras is not None and self.extras.delegate is not None:
+            delegate, self.extras.delegate = self.extras.delegate, None
+            self.extras.facade = None
+            self.reactor.loop.call_soon(delegate.connection_lost, error)
+
     cdef int on_raw_end(self) except -1:
         if not self.extras.delegate.eof_received():
             return self.shut()
@@ -395,7 +408,6 @@ cdef class Endpoint(Link):
     cdef int on_gone(self, object error) except -1:
         cdef Settings s = self.settings
         cdef Extras extras = self.extras
-        loop = self.reactor.loop
         if self.counted:
             s.connections -= 1
         self.wake_receiver(False)
@@ -412,9 +424,8 @@ cdef class Endpoint(Link):
                 extras.pings = None
         for audience in self._topics():
             (<Audience>audience).leave(self)
-        if extras is not None and extras.delegate is not None:
-            delegate, extras.delegate = extras.delegate, None
-            loop.call_soon(delegate.connection_lost, error)
+        if self.handed_over:
+            self._delegate_done(error)
         elif self.opened:
             if s.on_close is not None:
                 try:

@@ -55,3 +55,4 @@ cdef class Outlet(Protocol):
     cdef int interest(self) except -1
     cdef int drop(self, object error) except -1
     cdef int on_sent(self) except -1
+    cdef int on_finished(self) except -1

@@ -243,7 +243,9 @@ cdef class Outlet(Protocol):
             return 0
         if self.close_when_sent:
             return self.drop(None)
-        if self.drain_when_sent and not self.eof_sent:
+        if not self.drain_when_sent:
+            return 0
+        if not self.eof_sent:
             self.eof_sent = True
             if self.tls is not None:
                 self.tls.shut()
@@ -254,7 +256,7 @@ cdef class Outlet(Protocol):
                 self.transport.write_eof()
             elif self.transport is not None:
                 return self.drop(None)      # asyncio's TLS cannot close one direction
-        return 0
+        return self.on_finished()
 
     cdef size_t buffered(self) except? 0:
         """Bytes that are not handed to the operating system yet."""
@@ -275,6 +277,10 @@ cdef class Outlet(Protocol):
 
     cdef int drop(self, object error) except -1:
         """The end, now."""
+        return 0
+
+    cdef int on_finished(self) except -1:
+        """All is sent, the end of the stream too."""
         return 0
 
     cdef int on_sent(self) except -1:
