@@ -197,7 +197,7 @@ class TestServer:
 
     def test_adds_headers(self) -> None:
         server = ServerHandshake(
-            server_header="everwire", extra_headers=[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+            server_header="everwire", additional_headers=[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
         )
         headers = server.accept(request()).to_response().headers
         assert headers["Server"] == "everwire"
@@ -219,9 +219,9 @@ class TestServer:
             ({"subprotocols": [""]}, ValueError),
             ({"subprotocols": ["a", "a"]}, ValueError),
             ({"origins": ["example.com"]}, ValueError),
-            ({"extra_headers": {"Upgrade": "h2c"}}, ValueError),
-            ({"extra_headers": {"content-length": "1"}}, ValueError),
-            ({"extra_headers": {"X": "a\r\nb"}}, ValueError),
+            ({"additional_headers": {"Upgrade": "h2c"}}, ValueError),
+            ({"additional_headers": {"content-length": "1"}}, ValueError),
+            ({"additional_headers": {"X": "a\r\nb"}}, ValueError),
             ({"server_header": "a\nb"}, ValueError),
         ],
     )

@@ -134,7 +134,7 @@ class TestServerHandshake:
             server={
                 "subprotocols": ["b", "a"],
                 "origins": ["https://example.com"],
-                "extra_headers": {"X-More": "1"},
+                "additional_headers": {"X-More": "1"},
                 "server_header": "everwire",
             },
             client={"subprotocols": ["a", "b"], "origin": "https://example.com"},

@@ -764,11 +764,11 @@ def test_basic_auth_comes_before_process_request(run: Any) -> None:
     run(main)
 
 
-def test_extra_headers(run: Any) -> None:
+def test_additional_headers(run: Any) -> None:
     async def main() -> None:
         extra = Headers([("X-One", "1"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
         async with (
-            everwire.serve(echo, HOST, 0, extra_headers=extra, server_header="mine/1.0") as server,
+            everwire.serve(echo, HOST, 0, additional_headers=extra, server_header="mine/1.0") as server,
             connect(server) as ws,
         ):
             assert ws.response.headers["X-One"] == "1"
@@ -827,7 +827,7 @@ def test_compression_is_agreed_on(run: Any) -> None:
         {"close_timeout": 0},
         {"compression": "gzip"},
         {"subprotocols": ["a", "a"]},
-        {"extra_headers": {"Upgrade": "x"}},
+        {"additional_headers": {"Upgrade": "x"}},
     ],
     ids=str,
 )

@@ -65,7 +65,12 @@ cdef class Link(Outlet):
         if tls_context is not None:
             self.tls = Tls(tls_context, self.client, server_hostname)
             self.phase = SECURING
-        self.reactor.want(self.sid, EW_READ)
+        try:
+            self.reactor.want(self.sid, EW_READ)
+        except OSError:
+            self.reactor.remove(self.sid)
+            self.sid = -1
+            raise
         if self.tls is not None and self.client:
             self.tls.handshake()
             self.flush()

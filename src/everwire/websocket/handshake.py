@@ -113,7 +113,7 @@ class ServerHandshake:
     compression: Deflate | None = None
     """How messages are compressed if the client offers it; None: not at all."""
 
-    extra_headers: HeadersLike = ()
+    additional_headers: HeadersLike = ()
     """Headers to add to every 101 response."""
 
     server_header: str | None = None
@@ -127,8 +127,8 @@ class ServerHandshake:
     def __post_init__(self) -> None:
         self._check_origin = origin_check(self.origins)
         _check_subprotocols(self.subprotocols)
-        headers = Headers(self.extra_headers)
-        _check_additional(headers, "extra_headers")
+        headers = Headers(self.additional_headers)
+        _check_additional(headers, "additional_headers")
         start = "HTTP/1.1 101 Switching Protocols\r\n"
         if self.server_header is not None:
             start += str(Headers(Server=self.server_header))[:-2]

@@ -112,7 +112,7 @@ class ServerProtocol(BaseProtocol):
         subprotocols: those the server speaks, preferred first.
         select_subprotocol: called with the request and the subprotocols offered; returns one or None.
         compression: ``"deflate"``, a :class:`Deflate` for its parameters, or None.
-        extra_headers: headers to add to the 101 response.
+        additional_headers: headers to add to the 101 response.
         server_header: the header ``Server``; None: none.
         max_size: bytes of the largest message received; a larger one closes with 1009. None: no limit.
 
@@ -130,7 +130,7 @@ class ServerProtocol(BaseProtocol):
         subprotocols: Sequence[str] = (),
         select_subprotocol: SelectSubprotocol | None = None,
         compression: Literal["deflate"] | Deflate | None = "deflate",
-        extra_headers: HeadersLike = (),
+        additional_headers: HeadersLike = (),
         server_header: str | None = None,
         max_size: int | None = 1 << 20,
     ) -> None:
@@ -141,7 +141,7 @@ class ServerProtocol(BaseProtocol):
             subprotocols=subprotocols,
             select_subprotocol=select_subprotocol,
             compression=deflate,
-            extra_headers=extra_headers,
+            additional_headers=additional_headers,
             server_header=server_header,
         )
         self.request: Request | None = None

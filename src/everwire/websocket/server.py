@@ -238,7 +238,7 @@ class serve:
             sent; may change it or return another. It may be a coroutine function.
         basic_auth: who may connect, by :func:`everwire.basic_auth`; asked before ``process_request``.
         http: called for each plain HTTP request to make the ``asyncio.Protocol`` that serves its connection.
-        extra_headers: headers to add to 101 responses.
+        additional_headers: headers to add to 101 responses.
         server_header: the header ``Server``; None: none.
         logger: instead of ``logging.getLogger("everwire.server")``.
 
@@ -268,7 +268,7 @@ class serve:
         process_response: ProcessResponse | None = None,
         basic_auth: BasicAuth | None = None,
         http: Callable[[], asyncio.Protocol] | None = None,
-        extra_headers: HeadersLike = (),
+        additional_headers: HeadersLike = (),
         server_header: str | None = SERVER,
         # Limits
         max_size: int | None = 1 << 20,
@@ -301,7 +301,7 @@ class serve:
             subprotocols=subprotocols,
             select_subprotocol=select_subprotocol,
             compression=as_deflate(compression),
-            extra_headers=extra_headers,
+            additional_headers=additional_headers,
             server_header=server_header,
         )
         logger = logger if logger is not None else logging.getLogger("everwire.server")
