@@ -18,6 +18,7 @@ from everwire._core.connection import Connection
 from everwire.errors import InvalidStatus, InvalidURI, RedirectError
 from everwire.websocket.backoff import Attempts, Backoff
 from everwire.websocket.body import BodyReader
+from everwire.websocket.codec import as_deflate
 from everwire.websocket.dial import connect_tcp, connect_unix
 from everwire.websocket.extensions import Deflate
 from everwire.websocket.listener import Callbacks, Listener
@@ -206,7 +207,7 @@ class connect:
         if isinstance(subprotocols, str):
             raise TypeError(f"subprotocols is a list: [{subprotocols!r}]")
         self._subprotocols = tuple(subprotocols or ())
-        self._compression = _compression(compression)
+        self._compression = as_deflate(compression)
         self._user_agent = user_agent_header
         self._template = self._make_template(self._target)
         self._max_redirects = max_redirects
@@ -388,14 +389,3 @@ class connect:
 def _check_context(option: object) -> None:
     if option is not True and not isinstance(option, tls.SSLContext):
         raise TypeError(f"ssl must be an ssl.SSLContext, True or None, not {option!r}")
-
-
-def _compression(option: Deflate | Literal["deflate"] | None) -> Deflate | None:
-    if option is None or isinstance(option, Deflate):
-        return option
-    if option == "deflate":
-        return DEFLATE
-    raise ValueError(f"compression must be 'deflate', a Deflate or None, not {option!r}")
-
-
-DEFLATE = Deflate()

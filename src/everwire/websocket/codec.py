@@ -9,6 +9,8 @@ from everwire.websocket.extensions import Deflate, DeflateParams
 
 __all__ = ["as_deflate", "codecs"]
 
+_DEFAULT = Deflate()
+
 
 def as_deflate(compression: Literal["deflate"] | Deflate | None) -> Deflate | None:
     """Return the parameters that an option ``compression`` stands for.
@@ -19,7 +21,7 @@ def as_deflate(compression: Literal["deflate"] | Deflate | None) -> Deflate | No
     if compression is None or isinstance(compression, Deflate):
         return compression
     if compression == "deflate":
-        return Deflate()
+        return _DEFAULT
     raise ValueError(f"compression is 'deflate', a Deflate or None, not {compression!r}")
 
 
