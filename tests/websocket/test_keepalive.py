@@ -102,6 +102,7 @@ def test_a_client_drops_a_server_that_answers_no_ping(run: Any) -> None:
     run(main)
 
 
+@pytest.mark.loops("asyncio")
 @pytest.mark.parametrize("what", ["message", "pong", "fragment", "bytes"])
 def test_any_bytes_show_that_a_peer_is_there(run: Any, what: str) -> None:
     async def main() -> None:
@@ -110,7 +111,7 @@ def test_any_bytes_show_that_a_peer_is_there(run: Any, what: str) -> None:
             await peer.open()
             if what == "fragment":
                 await peer.send_frame(TEXT, b"a", fin=False)
-            end = time.monotonic() + 0.8
+            end = time.monotonic() + 0.6
             data = peer.frame(BINARY, bytes(1000))
             sent = 0
             while time.monotonic() < end:
@@ -388,6 +389,7 @@ def test_a_refused_peer_that_does_not_leave(run: Any) -> None:
 # Time
 
 
+@pytest.mark.loops("asyncio")
 @pytest.mark.parametrize("what", ["open", "close", "server", "idle"])
 def test_a_timeout_counts_from_what_it_is_for(run: Any, what: str) -> None:
     """However long nothing has happened before."""

@@ -119,7 +119,7 @@ def test_opening_handshakes_are_cut_short(run: Any, caplog: pytest.LogCaptureFix
             await never.wait()
 
         async with (
-            everwire.serve(echo, HOST, 0, process_request=hook, open_timeout=30, close_timeout=0.5) as server,
+            everwire.serve(echo, HOST, 0, process_request=hook, open_timeout=30, close_timeout=0.1) as server,
             dial(server.port) as silent,
             dial(server.port) as half,
             dial(server.port) as waiting,
