@@ -85,8 +85,8 @@ cdef class Connection(Receiver):
 
         A ``str`` goes as text, a bytes-like object as binary; *text* says otherwise (the bytes must then be UTF-8).
         An iterable or asynchronous iterable of either is sent as one message in fragments, one an item.
-        *compress* False leaves it uncompressed. The message is taken when ``send`` is called, so the order of
-        calls is the order of messages.
+        *compress* False leaves it uncompressed. A message is taken when ``send`` is called, so the order of
+        calls is the order of messages; an iterable is taken when the result is first awaited.
 
         Raises (when awaited):
             ConnectionClosed: the connection is closed or closing.
