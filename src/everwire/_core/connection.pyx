@@ -186,6 +186,13 @@ cdef class Connection(Receiver):
             raise self.closing_error()
         if self.is_fragmenting():
             raise InvalidState("a message is being sent in fragments: use send")
+        if self.out.head == NULL and self.tls is None and self.transport is None:
+            # The usual case: nothing waits, but for what is corked.
+            self.transmit(message, text, compress)
+            if self.out.size <= self.high:
+                return SENT
+            self.over_limit = self.awaited = True
+            return BUFFERED
         waiting = self.buffered()
         if waiting and waiting + len(message) > self.settings.max_backlog:
             return self._overflow()

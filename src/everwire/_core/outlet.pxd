@@ -49,6 +49,7 @@ cdef class Outlet(Protocol):
     cdef int sent_some(self) except -1
     cdef size_t buffered(self) except? 0
     cdef ssize_t _send_vector(self, iovec* v, int n) except -2
+    cdef int _send_one(self, const uint8_t* p, size_t n, PyObject* owner) except -1
     cdef int _send_now(self, iovec* v, int n, PyObject* owner, bint last_is_owned) except -1
     cdef int _uncork_bytes(self) except -1
 

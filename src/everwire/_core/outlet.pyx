@@ -51,7 +51,6 @@ cdef class Outlet(Protocol):
 
     cdef int _uncork_bytes(self) except -1:
         cdef Reactor r = self.reactor
-        cdef iovec v
         cdef size_t n = r.cork_used
         r.cork_used = 0
         if not n or self.phase == GONE:
@@ -61,9 +60,29 @@ cdef class Outlet(Protocol):
                 return outbox_copy(&self.out, r.cork, n, 0)
             self.tls.write(r.cork, n)
             return self.flush_tls()
-        v.iov_base = r.cork
-        v.iov_len = n
-        return self._send_now(&v, 1, NULL, False)
+        return self._send_one(r.cork, n, NULL)
+
+    cdef int _send_one(self, const uint8_t* p, size_t n, PyObject* owner) except -1:
+        """Send bytes, mostly whole, and queue what the socket does not take. Nothing else may be queued."""
+        cdef iovec v
+        cdef ssize_t sent
+        if self.fd < 0:
+            v.iov_base = <void*>p
+            v.iov_len = n
+            return self._send_now(&v, 1, owner, owner != NULL)
+        sent = ew_send(self.fd, p, n)
+        if sent == <ssize_t>n:
+            return 0
+        if sent < 0:
+            if not ew_again(errno):
+                return self.drop(OSError(errno, os.strerror(errno)))
+            sent = 0
+        if owner:
+            outbox_keep(&self.out, p + sent, n - sent, owner)
+        else:
+            outbox_copy(&self.out, p + sent, n - sent, 0)
+        self.blocked = True
+        return self.interest()
 
     cdef ssize_t _send_vector(self, iovec* v, int n) except -2:
         """Send; answer the bytes taken, or -1 if the socket takes none now."""
@@ -160,7 +179,6 @@ cdef class Outlet(Protocol):
 
     cdef int share(self, const uint8_t* p, size_t n, PyObject* owner) except -1:
         """Send bytes that many connections send: at once if nothing waits, and never from a copy."""
-        cdef iovec v
         if self.phase == GONE or self.eof_sent:
             return 0
         if self.out.head != NULL or self.blocked or self.tls is not None or self.corking:
@@ -172,9 +190,7 @@ cdef class Outlet(Protocol):
             if not self.blocked:
                 self.reactor.mark(self.sid)
             return 0
-        v.iov_base = <void*>p
-        v.iov_len = n
-        return self._send_now(&v, 1, owner, True)
+        return self._send_one(p, n, owner)
 
     cdef int flush(self) except -1:
         """Send what waits, as far as the socket takes it."""
