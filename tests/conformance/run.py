@@ -13,8 +13,8 @@ With neither it says so and is skipped, or, where the environment has ``CI=true`
 
 The verdict is strict: a case passes as OK or INFORMATIONAL, its closing too, and every case must have run.
 The exit status is 0 only then. Verdicts are in ``.cache/autobahn/results.json``, the suite's own reports and
-logs in ``.cache/autobahn/runs`` (``*/*/reports/index.html``). Deflate over TLS and on asyncio's transports is
-thinned, with ``--full`` too: it would take hours.
+logs in ``.cache/autobahn/runs`` (``*/*/reports/index.html``). Deflate on asyncio's transports is thinned,
+with ``--full`` too: the rest of a full run takes some two hours.
 """
 
 from __future__ import annotations
