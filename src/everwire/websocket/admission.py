@@ -28,7 +28,7 @@ class Admission:
 
     Attributes:
         closing: whether every new request is refused, because the server shuts down.
-        deciding: decisions that take time.
+        tasks: decisions that take time.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Admission:
         self._http = http
         self._logger = logger
         self.closing = False
-        self.deciding: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
 
     def on_head(self, connection: Connection, head: bytes) -> None:
         """Decide about a request, by its head; a hook that is a coroutine takes its time."""
@@ -174,5 +174,5 @@ class Admission:
                 self._broken(connection)
 
         task = asyncio.get_running_loop().create_task(decide())
-        self.deciding.add(task)
-        task.add_done_callback(self.deciding.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)

@@ -9,7 +9,7 @@ import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from everwire._core.acceptor import Acceptor
 from everwire._core.connection import Connection
@@ -25,14 +25,30 @@ from everwire.websocket.handshake import SelectSubprotocol, ServerHandshake
 from everwire.websocket.listener import Callbacks, Listener
 from everwire.websocket.messages import HeadersLike, Request
 from everwire.websocket.origins import Origins
-from everwire.websocket.sockets import listening_sockets, remove_path, unix_socket
+from everwire.websocket.sockets import Where, remove_path
 
-__all__ = ["SERVER", "Server", "serve"]
+__all__ = ["SERVER", "Decider", "Server", "serve"]
 
 SERVER = "everwire"
 """The header Server of responses that name no other."""
 
 Handler = Callable[[Connection], Awaitable[None]]
+
+
+class Decider(Protocol):
+    """What decides about the requests of a server, by their heads: an :class:`Admission` for one.
+
+    Attributes:
+        closing: whether every new request is refused, because the server shuts down.
+        tasks: what it runs, and what the end of the server waits for.
+    """
+
+    closing: bool
+    tasks: set[asyncio.Task[Any]]
+
+    def on_head(self, connection: Connection, head: bytes) -> object:
+        """Open the connection, reject it, or hand it over: now or later."""
+        ...
 
 
 class Server:
@@ -42,13 +58,13 @@ class Server:
         sockets: the listening sockets.
     """
 
-    def __init__(self, admission: Admission, *, close_timeout: float | None, options: dict[str, Any]) -> None:
+    def __init__(self, decider: Decider, *, close_timeout: float | None, options: dict[str, Any]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._admission = admission
+        self._decider = decider
         self._close_timeout = close_timeout
         self._settings = Settings(
             client=False,
-            on_head=self._admission.on_head,
+            on_head=decider.on_head,
             on_idle=self._on_idle,
             parse_head=Request.parse,
             close_timeout=close_timeout,
@@ -135,7 +151,7 @@ class Server:
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()
-        self._admission.closing = True
+        self._decider.closing = True
         if self._path is not None:
             remove_path(self._path)
         self._closing = self._loop.create_task(self._close(code, reason, timeout))
@@ -152,27 +168,34 @@ class Server:
         # Connections that the kernel has accepted for us but that we did not look at yet come first.
         await asyncio.sleep(0)
         for connection in self._remaining():
-            if connection.is_open or not connection.opened:
-                connection.close(code, reason)
+            self._end(connection, code, reason)
         try:
             async with asyncio.timeout(timeout):
                 await self._all_gone()
         except TimeoutError:
             for connection in self._remaining():
                 connection.abort()
-            tasks = list(self._settings.tasks | self._admission.deciding)
-            for task in tasks:
+            for task in (tasks := self._tasks()):
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks, timeout=1)
-            if self._settings.tasks:
-                self._logger.error("%d handlers do not end when cancelled", len(self._settings.tasks))
+            if tasks := self._tasks():
+                self._logger.error("%d handlers do not end when cancelled", len(tasks))
+
+    def _end(self, connection: Connection, code: int, reason: str) -> None:
+        """Begin to close a connection."""
+        if connection.is_open or not connection.opened:
+            connection.close(code, reason)
+
+    def _tasks(self) -> set[asyncio.Task[Any]]:
+        """Handlers, and decisions that take time."""
+        return self._settings.tasks | self._decider.tasks
 
     async def _all_gone(self) -> None:
         while self._settings.connections:
             self._idle.clear()
             await self._idle.wait()
-        while tasks := self._settings.tasks | self._admission.deciding:
+        while tasks := self._tasks():
             await asyncio.wait(tasks)
 
     async def wait_closed(self) -> None:
@@ -285,14 +308,16 @@ class serve:
         logger: logging.Logger | None = None,
     ) -> None:
         listener = _listener_or_none(handler)
-        if unix is None and sock is None and port is None:
-            raise TypeError("name where to listen: host and port (0 for any free one), unix, or sock")
-        if sum(x is not None for x in (unix, sock, port)) > 1:
-            raise TypeError("name one place to listen: host and port, unix, or sock")
-        self._where = host, port, unix, sock
+        self._where = Where(
+            host=host,
+            port=port,
+            unix=unix,
+            sock=sock,
+            backlog=backlog,
+            reuse_port=reuse_port,
+            reuse_address=reuse_address,
+        )
         self._ssl = ssl
-        self._socket_options = {"reuse_port": reuse_port, "reuse_address": reuse_address}
-        self._backlog = backlog
         hooks: list[ProcessRequest] = [] if process_request is None else [process_request]
         if basic_auth is not None:
             hooks.insert(0, basic_auth)
@@ -328,19 +353,10 @@ class serve:
         self._server: Server | None = None
 
     async def _start(self) -> Server:
-        host, port, unix, sock = self._where
         server = Server(self._admission(), **self._arguments)
-        if sock is not None:
-            sockets = [sock] if isinstance(sock, socket.socket) else list(sock)
-            for one in sockets:
-                one.listen(self._backlog)
-        elif unix is not None:
-            sockets = [unix_socket(os.fspath(unix), backlog=self._backlog)]
-        else:
-            sockets = await listening_sockets(host, port, backlog=self._backlog, **self._socket_options)
-        path = None if unix is None else os.fspath(unix)
+        sockets = await self._where.sockets()
         # Users get servers that listen already, from here.
-        server._listen(sockets, self._ssl, path)  # pyright: ignore[reportPrivateUsage]
+        server._listen(sockets, self._ssl, self._where.path)  # pyright: ignore[reportPrivateUsage]
         return server
 
     def __await__(self) -> Generator[Any, None, Server]:

@@ -9,11 +9,62 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["listening_sockets", "remove_path", "unix_socket"]
+__all__ = ["Where", "listening_sockets", "remove_path", "unix_socket"]
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """Where a server listens: host and port, a Unix socket's path, or sockets that somebody else has bound.
+
+    Raises:
+        TypeError: there is no place, or more than one.
+    """
+
+    host: str | Sequence[str] | None
+    port: int | None
+    unix: str | os.PathLike[str] | None
+    sock: socket.socket | Sequence[socket.socket] | None
+    backlog: int
+    reuse_port: bool
+    reuse_address: bool
+
+    def __post_init__(self) -> None:
+        places = sum(x is not None for x in (self.unix, self.sock, self.port))
+        if places == 0:
+            raise TypeError("name where to listen: host and port (0 for any free one), unix, or sock")
+        if places > 1:
+            raise TypeError("name one place to listen: host and port, unix, or sock")
+
+    @property
+    def path(self) -> str | None:
+        """The path of the Unix socket, if that is the place."""
+        return None if self.unix is None else os.fspath(self.unix)
+
+    async def sockets(self) -> list[socket.socket]:
+        """Return the sockets, which listen from now on.
+
+        Raises:
+            OSError: the place cannot be listened on; the message says why.
+        """
+        if self.sock is not None:
+            given = [self.sock] if isinstance(self.sock, socket.socket) else list(self.sock)
+            for one in given:
+                one.listen(self.backlog)
+            return given
+        if self.path is not None:
+            return [unix_socket(self.path, backlog=self.backlog)]
+        return await listening_sockets(
+            self.host,
+            self.port,
+            backlog=self.backlog,
+            reuse_port=self.reuse_port,
+            reuse_address=self.reuse_address,
+        )
 
 
 async def listening_sockets(
