@@ -682,7 +682,7 @@ def test_redirect_back_brings_no_secrets(run: Any) -> None:
 
 def test_redirect_to_tls(run: Any, certificates: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        monkeypatch.setattr("everwire.websocket.client.default_context", lambda: certificates.client)
+        monkeypatch.setattr("everwire.websocket.way.default_context", lambda: certificates.client)
         async with (
             Scripted(accepting(), tls=certificates.server) as secure,
             Scripted(redirect(secure.uri)) as plain,
@@ -810,7 +810,7 @@ def test_a_timeout_of_the_system_is_told_as_it_is(run: Any, monkeypatch: pytest.
         async def unreachable(*args: Any, **kwargs: Any) -> Any:
             raise TimeoutError(110, "Connection timed out")
 
-        monkeypatch.setattr("everwire.websocket.client.connect_tcp", unreachable)
+        monkeypatch.setattr("everwire.websocket.way.connect_tcp", unreachable)
         with pytest.raises(TimeoutError, match="Connection timed out"):
             await connect("ws://127.0.0.1")
 
