@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from commands import Program
 from commands import everwire as command
 
 import everwire
+from everwire.cli.app import COMMANDS
 
 
 def test_the_version() -> None:
@@ -19,6 +21,12 @@ def test_the_version() -> None:
     assert first == f"everwire {everwire.__version__}"
     assert others[0].startswith(f"CPython {sys.version.split()[0]} on ")
     assert any(line.startswith("uvloop ") for line in others)
+
+
+def test_the_version_as_an_option() -> None:
+    with command("--version") as program:
+        assert program.wait() == 0
+    assert program.output == f"everwire {everwire.__version__}\n"
 
 
 def test_without_a_command_it_says_which_there_are() -> None:
@@ -51,7 +59,16 @@ def test_the_help_of_serve_names_every_option(flag: str) -> None:
 def test_a_command_that_is_none() -> None:
     with command("sevre") as program:
         assert program.wait() == 2
-    assert "sevre" in program.output
+    assert "No such command 'sevre'. Did you mean 'serve'?" in program.output
+
+
+def test_every_command_is_listed_and_has_help() -> None:
+    with command("--help", env={"COLUMNS": "120"}) as program:
+        assert program.wait() == 0
+    for name, found in COMMANDS.items():
+        assert re.search(rf"│ {name} +\w", program.output)
+        assert f"─ {found.panel} ─" in program.output
+    assert "Examples" in program.output
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
