@@ -6,6 +6,7 @@
     ├── ConnectionClosed             the connection is over: code, reason, and who said what first
     │   ├── ConnectionClosedOK       it ended as agreed: 1000 or 1001
     │   └── ConnectionClosedError    it ended otherwise: a code, or no closing handshake (1006)
+    ├── ClientDisconnected           an ASGI application sends to a client that is gone; an OSError, too
     ├── ProtocolError                a peer broke the protocol (RFC 6455, RFC 7692)
     │   ├── InvalidPayload           text that is not UTF-8, or data that does not decompress (1007)
     │   └── MessageTooBig            a message over ``max_size`` (1009)
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from everwire.websocket.messages import Response
 
 __all__ = [
+    "ClientDisconnected",
     "Close",
     "ConcurrencyError",
     "ConnectionClosed",
@@ -142,6 +144,14 @@ class ConnectionClosedOK(ConnectionClosed):
 
 class ConnectionClosedError(ConnectionClosed):
     """The connection was closed for another reason than the work being done, or was lost."""
+
+
+class ClientDisconnected(EverwireError, OSError):
+    """An ASGI application sends to a client whose connection is closed or closing.
+
+    An :exc:`OSError`, as the ASGI specification says (HTTP & WebSocket message format, since 2.4). Its cause
+    is the :exc:`ConnectionClosed` that says how the connection ended.
+    """
 
 
 class ProtocolError(EverwireError):

@@ -11,8 +11,9 @@ LAYERS = {
     "errors": set[str](),
     "_core": {"errors"},
     "websocket": {"errors", "_core"},
+    "asgi": {"errors", "websocket", "_core"},
     "": {"errors", "websocket", "_core"},  # the package itself: what it exports
-    "cli": {"errors", "websocket", "_core", ""},
+    "cli": {"errors", "websocket", "_core", "asgi", ""},
 }
 """What each layer may import, apart from itself."""
 

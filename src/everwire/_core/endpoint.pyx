@@ -98,6 +98,16 @@ cdef class Endpoint(Link):
         self.interest()
         self.resume_rest()
 
+    def deliberate(self):
+        """The decision about the head takes as long as it takes: ``open_timeout`` is over, and the peer is watched.
+
+        A peer that goes away meanwhile ends the connection; what it sends already waits, up to a bound.
+        """
+        if self.phase == DECIDING:
+            self.watching = True
+            self.reactor.unschedule(self.sid)
+            self.interest()
+
     def next_head(self):
         """The head was not the last one (RFC 9110, section 15.2): wait for another."""
         if self.phase == DECIDING:

@@ -17,6 +17,7 @@ cdef class Link(Outlet):
     cdef uint32_t seen                 # tick of the last bytes from the peer
     cdef readonly uint8_t reading_wanted   # nobody paused reading
     cdef uint8_t choked                # the peer does not read: we do not read either
+    cdef uint8_t watching              # while the phase is DECIDING bytes are read, to notice the peer's end
     cdef uint8_t feeding               # feed() is under way, on the rest perhaps
     cdef uint8_t receiving             # what came last is still being used
 
@@ -24,6 +25,7 @@ cdef class Link(Outlet):
     cdef int ready(self, int what) except -1
     cdef int receive(self) except -1
     cdef int consume(self, uint8_t* p, size_t n) except -1
+    cdef bint reads(self) noexcept
     cdef int set_reading(self, bint wanted) except -1
     cdef int resume_rest(self) except -1
     cdef int shut(self) except -1

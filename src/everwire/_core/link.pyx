@@ -20,6 +20,7 @@ from .tls cimport Tls
 
 cdef enum:
     DIRECT_MOST = 1 << 20   # bytes of a large frame read in one go
+    EARLY_MOST = 16384      # bytes taken from a peer that does not wait for the answer to its head
 
 
 cdef int link_ready(object owner, int what) except -1:
@@ -98,7 +99,7 @@ cdef class Link(Outlet):
                 self.seen = self.reactor.tick       # the peer has taken bytes: it is there
                 self.flush()
             if what & EW_READ and self.phase != GONE:
-                if self.reading_wanted and not self.choked and self.phase != DECIDING:
+                if self.reads():
                     self.receive()
                 else:
                     self.interest()
@@ -106,14 +107,19 @@ cdef class Link(Outlet):
             self.drop(exc)
         return 0
 
+    cdef inline bint reads(self) noexcept:
+        """Whether bytes are taken from the peer now."""
+        if self.phase == DECIDING and (not self.watching or self.rest_size() >= EARLY_MOST):
+            return False
+        return self.reading_wanted and not self.choked
+
     cdef int interest(self) except -1:
-        cdef bint reads = self.reading_wanted and not self.choked and self.phase != DECIDING
         if self.phase == GONE:
             return 0
         if self.fd >= 0:
-            return self.reactor.want(self.sid, (EW_READ if reads else 0) | (EW_WRITE if self.blocked else 0))
+            return self.reactor.want(self.sid, (EW_READ if self.reads() else 0) | (EW_WRITE if self.blocked else 0))
         if self.transport is not None and not self.transport.is_closing():
-            if reads:
+            if self.reads():
                 self.transport.resume_reading()
             else:
                 self.transport.pause_reading()
@@ -196,7 +202,7 @@ cdef class Link(Outlet):
             self.flush_tls()
             self.start_input()
             self.on_secured()
-        while self.phase != GONE and not self.halted & PAUSED and self.phase != DECIDING:
+        while self.phase != GONE and not self.halted & PAUSED and (self.phase != DECIDING or self.reads()):
             before = self.rest_size()
             if before:
                 memcpy(r.inbox, self.rest_bytes(), before)

@@ -15,6 +15,8 @@ cdef class Receive:
     cdef bint iterating, blocking, waiting, cancelled
 
     cdef object step(self)
+    cdef object ended(self)
+    cdef object wait(self)
     cdef int wake(self, bint here) except -1
 
 

@@ -43,10 +43,19 @@ cdef class Receive:
             return c.next_message(self.decode)
         if c.is_over():
             c.finish_failing()
-            error = c.closing_error()
-            if self.iterating and isinstance(error, ConnectionClosedOK):
-                raise StopAsyncIteration
-            raise error
+            return self.ended()
+        return self.wait()
+
+    cdef object ended(self):
+        """No message comes any more."""
+        error = self.connection.closing_error()
+        if self.iterating and isinstance(error, ConnectionClosedOK):
+            raise StopAsyncIteration
+        raise error
+
+    cdef object wait(self):
+        """Be the future of the next message."""
+        cdef Receiver c = self.connection
         if c.waiter is not None:
             raise ConcurrencyError("another coroutine is already waiting for a message of this connection")
         c.waiter = self

@@ -6,15 +6,13 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from email.utils import formatdate
-from typing import Any, cast
+from typing import Any
 
 from everwire._core.connection import Connection
 from everwire.errors import HandshakeError
-from everwire.websocket.codec import codecs
-from everwire.websocket.extensions import Deflate
 from everwire.websocket.handshake import Accepted, ServerHandshake, error_response
 from everwire.websocket.messages import Request, Response
+from everwire.websocket.outcome import open_connection, refuse
 from everwire.websocket.transport import hand_over
 
 __all__ = ["Admission", "ProcessRequest", "ProcessResponse"]
@@ -131,31 +129,11 @@ class Admission:
             self._open(connection, accepted._replace(response=response.serialize()))
 
     def _open(self, connection: Connection, accepted: Accepted) -> None:
-        if accepted.deflate is None:
-            connection.open(accepted.response, accepted.subprotocol)
-        else:
-            compression = cast(Deflate, self._handshake.compression)
-            deflater, inflater = codecs(accepted.deflate, compression, client=False)
-            connection.open(
-                accepted.response, accepted.subprotocol, deflater, inflater, compression.threshold
-            )
+        open_connection(connection, accepted, self._handshake.compression)
 
     def _refuse(self, connection: Connection, response: Response, request: Request | None = None) -> None:
-        """Answer with HTTP and close."""
-        if connection.closed:
-            return
-        headers = response.headers
-        if "Date" not in headers:
-            headers["Date"] = formatdate(usegmt=True)
-        if "Connection" not in headers:
-            headers["Connection"] = "close"
-        if self._handshake.server_header is not None and "Server" not in headers:
-            headers["Server"] = self._handshake.server_header
-        data = response.serialize()
-        if request is not None and request.method == "HEAD" and response.body:
-            data = data[: -len(response.body)]
         self._logger.debug("answered %s to a request", response.status)
-        connection.reject(data)
+        refuse(connection, response, request, server_header=self._handshake.server_header)
 
     def _broken(self, connection: Connection) -> None:
         """A hook has failed."""

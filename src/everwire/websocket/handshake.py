@@ -24,7 +24,16 @@ from everwire.websocket.extensions import Deflate, DeflateParams, parse_extensio
 from everwire.websocket.messages import Headers, HeadersLike, Request, Response
 from everwire.websocket.origins import Origins, origin_check
 
-__all__ = ["Accepted", "ClientHandshake", "Negotiated", "ServerHandshake", "accept_key", "error_response"]
+__all__ = [
+    "Accepted",
+    "ClientHandshake",
+    "Negotiated",
+    "ServerHandshake",
+    "accept_key",
+    "check_additional",
+    "error_response",
+    "has_token",
+]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile("[A-Za-z0-9+/]{22}==").fullmatch
@@ -84,6 +93,10 @@ class Accepted(NamedTuple):
     deflate: DeflateParams | None
     """The parameters of permessage-deflate agreed on; None: messages are not compressed."""
 
+    def with_headers(self, headers: Headers) -> bytes:
+        """The response with further headers, which are known to be allowed."""
+        return self.response[:-2] + str(headers).encode("latin-1")
+
     def to_response(self) -> Response:
         """The response as an object, for one who wants to change it: send its ``serialize()`` then."""
         return Response.parse(self.response)
@@ -128,7 +141,7 @@ class ServerHandshake:
         self._check_origin = origin_check(self.origins)
         _check_subprotocols(self.subprotocols)
         headers = Headers(self.additional_headers)
-        _check_additional(headers, "additional_headers")
+        check_additional(headers, "additional_headers")
         start = "HTTP/1.1 101 Switching Protocols\r\n"
         if self.server_header is not None:
             start += str(Headers(Server=self.server_header))[:-2]
@@ -149,10 +162,10 @@ class ServerHandshake:
             raise _bad_request_line(request)
         # The first comparison of each pair is what nearly every client sends.
         upgrade = fields.get("upgrade")
-        if upgrade != "websocket" and not _has_token(upgrade, "websocket"):
+        if upgrade != "websocket" and not has_token(upgrade, "websocket"):
             raise _not_a_websocket("Upgrade", upgrade, "this is a WebSocket server: upgrade to websocket")
         connection = fields.get("connection")
-        if connection != "Upgrade" and not _has_token(connection, "upgrade"):
+        if connection != "Upgrade" and not has_token(connection, "upgrade"):
             raise _not_a_websocket("Connection", connection, "the Connection header does not say Upgrade")
         if fields.get("sec-websocket-version") != "13":
             raise _bad_version(fields.get("sec-websocket-version"))
@@ -238,7 +251,7 @@ def _bad_version(value: str | list[str] | None) -> InvalidHeader:
     return InvalidHeader("Sec-WebSocket-Version", _joined(value), message, status=426)
 
 
-def _has_token(value: str | list[str] | None, token: str) -> bool:
+def has_token(value: str | list[str] | None, token: str) -> bool:
     """Whether a comma-separated list has a token, in whatever case."""
     if value is None:
         return False
@@ -265,7 +278,12 @@ def _check_subprotocols(subprotocols: Sequence[str]) -> None:
         raise ValueError(f"subprotocols has one of them twice: {list(subprotocols)}")
 
 
-def _check_additional(headers: Headers, option: str) -> None:
+def check_additional(headers: Headers, option: str) -> None:
+    """Refuse headers that the handshake sets itself, or must not have; *option* is where they were given.
+
+    Raises:
+        ValueError: there is one.
+    """
     for name in headers:
         if name.lower() in _OWN_HEADERS:
             raise ValueError(f"{option} cannot have {name}: the handshake sets it, or must not have it")
@@ -324,7 +342,7 @@ class ClientHandshake:
     def request(self) -> Request:
         """The request to send (RFC 6455, section 4.1)."""
         additional = Headers(self.additional_headers)
-        _check_additional(additional, "additional_headers")
+        check_additional(additional, "additional_headers")
         headers = Headers()
         if "Host" not in additional:
             headers["Host"] = self.host
@@ -361,7 +379,7 @@ class ClientHandshake:
         if not isinstance(upgrade, str) or upgrade.lower() != "websocket":
             raise InvalidHeader("Upgrade", _joined(upgrade))
         connection = fields.get("connection")
-        if not _has_token(connection, "upgrade"):
+        if not has_token(connection, "upgrade"):
             raise InvalidHeader("Connection", _joined(connection))
         accept = fields.get("sec-websocket-accept")
         if accept != accept_key(self.key):
