@@ -76,12 +76,13 @@ def test_a_client_may_leave_while_messages_wait() -> None:
 def test_verbose_shows_connections_and_messages() -> None:
     with echoing("--verbose") as (program, url):
         with open_socket(url + "room?x=1") as ws:
+            port = ws.local_address[1]
             ws.send("hello\x1b[31m\n")
             ws.send("x" * 5000)
             ws.send(bytes(range(200)))
             assert len([ws.recv(timeout=20) for _ in range(3)]) == 3
         program.wait_for(r"#1 closed: received 1000 \(normal closure\)")
-    assert f"#1 open from 127.0.0.1 port {ws.local_address[1]}: /room?x=1" in program.output
+    assert f"#1 open from 127.0.0.1 port {port}: /room?x=1" in program.output
     assert "text 11 B  hello\\x1b[31m\\n" in program.output
     assert f"text 4.9 KiB  {'x' * 100}…" in program.output
     assert "binary 200 B  00 01 02" in program.output

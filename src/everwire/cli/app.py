@@ -22,6 +22,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "connect": Command("everwire.cli.connect.command", "Try out"),
     "echo": Command("everwire.cli.echo", "Try out"),
     "serve": Command("everwire.cli.serve", "Serve"),
     "version": Command("everwire.cli.version", "About"),
@@ -30,6 +31,7 @@ COMMANDS = {
 
 EXAMPLES = """[bold]Examples[/]
 [cyan]everwire serve[/]  [dim]a server, and a page to try it from[/]
+[cyan]everwire connect localhost:8080/echo[/]  [dim]talk to it from this terminal[/]
 [cyan]everwire echo :9000[/]  [dim]a server that returns what it is sent[/]
 [cyan]everwire COMMAND --help[/]  [dim]what a command takes[/]"""
 
@@ -49,7 +51,9 @@ class Loading(MutableMapping[str, Any]):
         if self._commands[name] is None:
             found = COMMANDS[name]
             alone = typer.Typer(add_completion=False, context_settings=SETTINGS)
-            alone.command(name, rich_help_panel=found.panel)(getattr(import_module(found.module), name))
+            module = import_module(found.module)
+            command = alone.command(name, rich_help_panel=found.panel, epilog=getattr(module, "EPILOG", None))
+            command(getattr(module, name))
             self._commands[name] = typer.main.get_command(alone)
         return self._commands[name]
 

@@ -1,0 +1,151 @@
+"""What a session says to a person at a terminal: coloured, with times, above the prompt if there is one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from prompt_toolkit.application import get_app_or_none
+from prompt_toolkit.application.run_in_terminal import in_terminal
+from prompt_toolkit.formatted_text import FormattedText
+from prompt_toolkit.output import Output
+from prompt_toolkit.shortcuts import print_formatted_text
+from prompt_toolkit.styles import Style
+
+import everwire
+from everwire.cli.connect.show import Fragments, content, described
+from everwire.cli.explain import Problem
+from everwire.cli.text import escape
+
+__all__ = ["STYLE", "TerminalView"]
+
+STYLE = Style.from_dict(
+    {
+        "dim": "ansibrightblack",
+        "in": "ansigreen",
+        "out": "ansicyan",
+        "good": "ansigreen bold",
+        "bad": "ansired bold",
+        "warn": "ansiyellow",
+        "escaped": "ansired",
+        "hex": "",
+        "prompt": "ansicyan bold",
+        "prompt.off": "ansibrightblack bold",
+        "json.key": "ansiblue",
+        "json.string": "ansigreen",
+        "json.number": "ansicyan",
+        "json.word": "ansimagenta",
+        "json.mark": "ansibrightblack",
+    }
+)
+
+FRAME = 0.03
+"""Seconds between two updates of the screen: what comes faster is shown together."""
+
+MAX_PENDING = 2000
+"""Pieces of text that may wait for the next update; then nothing more is received until it is done."""
+
+
+class TerminalView:
+    """Prints to a terminal; while a prompt is there, above it.
+
+    Args:
+        output: where to print; None is standard output.
+    """
+
+    def __init__(self, output: Output | None = None) -> None:
+        self._output = output
+        self._pending: Fragments = []
+        self._writer: asyncio.Task[None] | None = None
+
+    def connecting(self, uri: str) -> None:
+        """An attempt begins."""
+        self._line([("class:dim", f"connecting to {escape(uri)}")], mark=("class:dim", "·"))
+
+    async def opened(self, ws: everwire.Connection, uri: str) -> None:
+        """The connection is open."""
+        facts: list[str] = []
+        if ws.subprotocol is not None:
+            facts.append(f"subprotocol {escape(ws.subprotocol)}")
+        headers = ws.response.headers if ws.response is not None else everwire.Headers()
+        if "permessage-deflate" in ",".join(headers.get_all("Sec-WebSocket-Extensions")):
+            facts.append("compression")
+        if ws.ssl_object is not None:
+            facts.append(str(ws.ssl_object.version()))
+        detail = f"  {', '.join(facts)}" if facts else ""
+        self._line([("class:good", "connected"), ("class:dim", detail)], mark=("class:good", "●"))
+
+    async def received(self, message: str | bytes) -> None:
+        """A message has come."""
+        self._message("class:in", "←", message)
+        if len(self._pending) > MAX_PENDING:
+            await self.flush()
+
+    def sent(self, message: str | bytes) -> None:
+        """A message was sent."""
+        self._message("class:out", "→", message)
+
+    async def ponged(self, seconds: float) -> None:
+        """A ping was answered."""
+        self.say([("", f"pong after {seconds * 1000:.1f} ms")])
+
+    async def closed(self, problem: Problem, code: int, reason: str) -> None:
+        """The connection is over."""
+        regular = code in (1000, 1001, 1005)
+        style = "class:dim" if regular else "class:bad"
+        self._line([("" if regular else style, problem.message)], mark=(style, "●"))
+        if problem.remedy and not regular:
+            self.say([("", problem.remedy)])
+
+    async def failed(self, problem: Problem) -> None:
+        """Something did not work."""
+        self._line([("class:bad", problem.message)], mark=("class:bad", "✗"))
+        for line in problem.lines[1:]:
+            self.say([("class:dim" if line.startswith("|") else "", line)])
+
+    def note(self, text: str) -> None:
+        """A word in passing."""
+        self.say([("class:dim", escape(text))])
+
+    def say(self, fragments: Fragments) -> None:
+        """A line of text, under what it belongs to."""
+        self._put([("", "  "), *fragments, ("", "\n")])
+
+    async def flush(self) -> None:
+        """Everything is shown when this returns."""
+        if self._writer is not None:
+            await self._writer
+
+    def _message(self, style: str, arrow: str, message: str | bytes) -> None:
+        shown = content(message)
+        multiline = any("\n" in text for _, text in shown) or (isinstance(message, bytes) and bool(message))
+        head: Fragments = [(style, f"{arrow} "), ("class:dim", f"{described(message)}  ")]
+        if multiline:
+            indented = [(each, text.replace("\n", "\n    ")) for each, text in shown]
+            self._line([*head, ("", "\n    "), *indented])
+        else:
+            self._line([*head, *shown])
+
+    def _line(self, fragments: Fragments, mark: tuple[str, str] | None = None) -> None:
+        """A line with the time, and what kind of thing happened."""
+        now = datetime.now()
+        time = f"{now:%H:%M:%S}.{now.microsecond // 1000:03d} "
+        start: Fragments = [("class:dim", time)]
+        if mark is not None:
+            start.append((mark[0], f"{mark[1]} "))
+        self._put([*start, *fragments, ("", "\n")])
+
+    def _put(self, fragments: Fragments) -> None:
+        self._pending += fragments
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        while self._pending:
+            async with in_terminal():
+                pending, self._pending = self._pending, []
+                print_formatted_text(
+                    FormattedText(pending), end="", style=STYLE, output=self._output, flush=True
+                )
+            if get_app_or_none() is not None:
+                await asyncio.sleep(FRAME)
