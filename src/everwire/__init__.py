@@ -36,6 +36,12 @@ from everwire.errors import (
     ProxyError,
     RedirectError,
 )
+from everwire.web.abort import AbortController, AbortSignal
+from everwire.web.blob import Blob
+from everwire.web.events import CloseEvent, ErrorEvent, MessageEvent
+from everwire.web.exceptions import DOMException, WebSocketError
+from everwire.web.target import Event, EventTarget
+from everwire.web.websocket import WebSocket
 from everwire.websocket.auth import basic_auth
 from everwire.websocket.backoff import Backoff
 from everwire.websocket.client import connect
@@ -45,14 +51,22 @@ from everwire.websocket.messages import Headers, Request, Response
 from everwire.websocket.server import Server, serve
 
 __all__ = [
+    "AbortController",
+    "AbortSignal",
     "Backoff",
+    "Blob",
     "Close",
+    "CloseEvent",
     "ConcurrencyError",
     "Connection",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "DOMException",
     "Deflate",
+    "ErrorEvent",
+    "Event",
+    "EventTarget",
     "EverwireError",
     "HandshakeError",
     "Headers",
@@ -64,6 +78,7 @@ __all__ = [
     "InvalidStatus",
     "InvalidURI",
     "Listener",
+    "MessageEvent",
     "MessageTooBig",
     "NegotiationError",
     "ProtocolError",
@@ -74,6 +89,8 @@ __all__ = [
     "SendStatus",
     "Server",
     "Topic",
+    "WebSocket",
+    "WebSocketError",
     "basic_auth",
     "connect",
     "serve",

@@ -20,7 +20,9 @@
     ├── InvalidURI                   not a ws, wss, http or https URI
     ├── ProxyError                   the proxy refused, or its URI is not valid
     ├── ConcurrencyError             two receivers at once on one connection
-    └── InvalidState                 the call does not fit the state of the object
+    ├── InvalidState                 the call does not fit the state of the object
+    └── DOMException                 of the browser's API, in everwire.web: its name says what is wrong
+        └── WebSocketError           how a WebSocketStream ended, or is to end
 
 Timeouts raise the built-in :exc:`TimeoutError`, failures of the network :exc:`OSError`; wrong arguments raise
 :exc:`TypeError` or :exc:`ValueError`.

@@ -11,9 +11,10 @@ LAYERS = {
     "errors": set[str](),
     "_core": {"errors"},
     "websocket": {"errors", "_core"},
+    "web": {"errors", "websocket", "_core"},
     "asgi": {"errors", "websocket", "_core"},
-    "": {"errors", "websocket", "_core"},  # the package itself: what it exports
-    "cli": {"errors", "websocket", "_core", "asgi", ""},
+    "": {"errors", "websocket", "web", "_core"},  # the package itself: what it exports
+    "cli": {"errors", "websocket", "web", "_core", "asgi", ""},
 }
 """What each layer may import, apart from itself."""
 

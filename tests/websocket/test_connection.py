@@ -870,6 +870,19 @@ def test_a_close_without_a_code(run: Any) -> None:
     run(main)
 
 
+@both_ends
+def test_a_close_without_a_code_is_sent(run: Any, end: str) -> None:
+    async def main() -> None:
+        async with ends(end) as (ws, peer):
+            await ws.close(None)
+            with pytest.raises(ConnectionClosedOK) as caught:
+                await peer.recv()
+            assert caught.value.received == (1005, "")
+            assert (ws.close_code, peer.close_code) == (1005, 1005)
+
+    run(main)
+
+
 def test_what_is_sent_before_a_close_arrives(run: Any) -> None:
     async def main() -> None:
         async with pair(max_queue=4, client={"max_queue": 4}) as (ws, peer):

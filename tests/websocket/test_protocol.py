@@ -499,6 +499,15 @@ class TestClosing:
             server.close(code)
         assert server.state is State.OPEN
 
+    def test_a_close_without_a_code(self) -> None:
+        server, client = pair()
+        client.close(None)
+        [closed] = move(client, server)
+        assert isinstance(closed, Closed)
+        assert (closed.code, closed.reason, closed.error.received) == (1005, "", Close(1005, ""))
+        with pytest.raises(ValueError, match="needs a close code"):
+            client.close(None, "bye")
+
     def test_the_reason_is_limited(self) -> None:
         server, _ = pair()
         with pytest.raises(ValueError, match="124"):

@@ -342,19 +342,20 @@ cdef class Endpoint(Link):
 
     # The end
 
-    def close(self, int code=1000, str reason=""):
+    def close(self, code=1000, str reason=""):
         """Begin the closing handshake; await the result to wait for its end, at most ``close_timeout`` seconds.
 
-        *reason* is up to 123 bytes of UTF-8. Closing again does nothing.
+        *code* None sends a close frame without one, which the peer sees as 1005; *reason* is up to 123 bytes of UTF-8.
+        Closing again does nothing.
 
         Raises:
-            ValueError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long.
+            ValueError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long or has no code.
         """
-        check_close(code, reason)
+        cdef int number = check_close(code, reason)
         if self.state == OPEN:
             if self.topics is not None:
                 self.catch_up()
-            self.send_close(code, reason)
+            self.send_close(number, reason)
         elif self.state == CONNECTING:
             self.drop(None)
         return Closing(self)
@@ -471,12 +472,17 @@ cdef class Endpoint(Link):
     cdef int wake_receiver(self, bint here) except -1:
         return 0
 
-def check_close(int code, str reason):
-    """Raise ValueError unless a close frame may have this code and reason."""
+def check_close(code, str reason):
+    """Return the code, 1005 for None; raise ValueError unless a close frame may have this code and reason."""
+    if code is None:
+        if reason:
+            raise ValueError("a close reason needs a close code")
+        return 1005
     if not valid_close_code(code):
         raise ValueError(f"{code} is not a close code that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999")
     if len(reason.encode()) > 123:
         raise ValueError(f"a close reason has at most 123 bytes, not {len(reason.encode())}")
+    return code
 
 
 cdef int release(list waiters) except -1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing_extensions import Buffer
 
+from everwire._core.endpoint import check_close
 from everwire._core.http1 import MAX_HEAD, find_head_end, over_limit
 from everwire._core.sansio import SansIO
 from everwire.errors import (
@@ -158,28 +159,24 @@ class BaseProtocol:
         """
         self._control(_PONG, payload)
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Begin the closing handshake. Closing again does nothing.
 
-        Messages that come from now on are dropped; :class:`Closed` says when the peer has answered.
+        A *code* of None sends a close frame without one, which the peer sees as 1005. Messages that come from
+        now on are dropped; :class:`Closed` says when the peer has answered.
 
         Raises:
             InvalidState: the opening handshake is not done; a server can ``reject`` it.
-            ValueError: the code may not be sent (RFC 6455, section 7.4), or *reason* is over 123 bytes.
+            ValueError: the code may not be sent (RFC 6455, section 7.4), or *reason* is over 123 bytes, or
+                without a code.
         """
-        if not (1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999):
-            raise ValueError(
-                f"{code} is not a close code that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999"
-            )
-        size = len(reason.encode())
-        if size > 123:
-            raise ValueError(f"a close reason has at most 123 bytes, not {size}")
+        number = check_close(code, reason)
         if self._failed:
             return
         if self._frames is None:
             raise InvalidState("the opening handshake is not done")
         if not self._eof:
-            self._frames.close(code, reason)
+            self._frames.close(number, reason)
 
     def _control(self, opcode: int, payload: Buffer) -> None:
         frames = self._open_frames()

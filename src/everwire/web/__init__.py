@@ -1,0 +1,1 @@
+"""The browser's API in Python: ``WebSocket`` and ``WebSocketStream``, as the WHATWG standard has them."""

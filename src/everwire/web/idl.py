@@ -1,0 +1,25 @@
+"""Values as the browser's API takes them (Web IDL): text without lone surrogates, and buffers of any kind."""
+
+from __future__ import annotations
+
+from typing_extensions import Buffer
+
+__all__ = ["buffer_bytes", "scalar_values"]
+
+
+def scalar_values(text: str) -> str:
+    """Text as it can be sent: pairs of surrogates put together, lone ones replaced by U+FFFD (USVString)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def buffer_bytes(data: Buffer) -> bytes:
+    """The bytes of a buffer, copied unless they cannot change (BufferSource).
+
+    Raises:
+        TypeError: it is no buffer.
+    """
+    return data if type(data) is bytes else memoryview(data).tobytes()

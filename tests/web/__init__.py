@@ -1,0 +1,1 @@
+"""Tests of the browser's API, and what they share."""
