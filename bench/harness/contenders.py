@@ -31,10 +31,12 @@ class Server(NamedTuple):
     """From PyPI or npm, by the runtime; none means everwire itself."""
     variants: frozenset[Variant] = ALL
     flags: Mapping[Variant, tuple[str, ...]] = FLAGS
+    mine: bool = False
+    """Whether it is everwire with packages of others about it."""
 
     @property
     def ours(self) -> bool:
-        return not self.packages
+        return self.mine or not self.packages
 
     def command(self, variant: Variant) -> tuple[str, ...]:
         """The words of the command, with {port}, {certificate} and {key} left to fill in."""
@@ -45,6 +47,22 @@ def _python(
     name: str, script: str, *packages: str, variants: frozenset[Variant] = ALL, flag: str = ""
 ) -> Server:
     return Server(name, "python", (script, "{port}", *filter(None, [flag])), packages, variants)
+
+
+def _uvicorn(name: str, protocol: str, *packages: str, mine: bool = False) -> Server:
+    words = (
+        *("-m", "uvicorn", "--app-dir", "peers", "asgi_app:app", "--port", "{port}", "--loop", "uvloop"),
+        *("--ws", protocol, "--ws-max-size", str(MAX_SIZE), "--backlog", str(BACKLOG)),
+        *("--log-level", "error"),
+    )
+    plain = ("--ws-per-message-deflate", "false")
+    tls = (*plain, "--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}")
+    flags: Mapping[Variant, tuple[str, ...]] = {
+        "plain": plain,
+        "tls": tls,
+        "deflate": ("--ws-per-message-deflate", "true"),
+    }
+    return Server(name, "python", words, packages, flags=flags, mine=mine)
 
 
 SERVERS = (
@@ -58,24 +76,9 @@ SERVERS = (
     _python("websockets", "peers/websockets_server.py", "websockets"),
     _python("aiohttp", "peers/aiohttp_server.py", "aiohttp", "zlib-ng"),
     _python("socketify", "peers/socketify_server.py", "socketify"),
-    Server(
-        "uvicorn",
-        "python",
-        (
-            *("-m", "uvicorn", "--app-dir", "peers", "asgi_app:app", "--port", "{port}", "--loop", "uvloop"),
-            *("--ws", "websockets-sansio", "--ws-max-size", str(MAX_SIZE), "--backlog", str(BACKLOG)),
-            *("--log-level", "error"),
-        ),
-        ("uvicorn", "httptools", "websockets"),
-        flags={
-            "plain": ("--ws-per-message-deflate", "false"),
-            "tls": (
-                *("--ws-per-message-deflate", "false"),
-                *("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}"),
-            ),
-            "deflate": ("--ws-per-message-deflate", "true"),
-        },
-    ),
+    Server("asgi", "python", ("servers/asgi.py", "{port}"), ("uvicorn", "httptools"), mine=True),
+    _uvicorn("uvicorn-everwire", "everwire.asgi:UvicornProtocol", "uvicorn", "httptools", mine=True),
+    _uvicorn("uvicorn", "websockets-sansio", "uvicorn", "httptools", "websockets"),
     Server(
         "granian",
         "python",

@@ -110,7 +110,7 @@ def install(contender: Server | Client) -> None:
     CACHE.mkdir(exist_ok=True)
     runtime = contender.runtime if isinstance(contender, Server) else "python"
     if contender.ours:
-        install_python(ALWAYS)
+        install_python((*ALWAYS, *contender.packages))
         if lacks := _everwire_lacks():
             raise Unavailable(lacks)
     elif runtime == "python":
@@ -122,7 +122,7 @@ def install(contender: Server | Client) -> None:
 
 
 def version_of(contender: Server | Client) -> str | None:
-    if contender.ours:
+    if not contender.packages:
         return None
     npm = isinstance(contender, Server) and contender.runtime != "python"
     return (npm_version_of if npm else python_version_of)(contender.packages[0])

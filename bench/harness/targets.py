@@ -63,6 +63,16 @@ def _servers() -> Iterator[Target]:
     yield Target("callbacks", "deflate-idle", BYTES, "<=", 10 * 1024)
 
 
+def _asgi() -> Iterator[Target]:
+    for load, gate, own in (
+        ("echo", (0.35, 0.30), 0.5),
+        ("pipelined", (0.15, 0.15), 0.4),
+        ("fan", (0.30, 0.30), 0.5),
+    ):
+        yield from _cpu("asgi", load, uvicorn=gate[0], granian=gate[1])
+        yield from _cpu("uvicorn-everwire", load, uvicorn=own)
+
+
 def _clients() -> Iterator[Target]:
     for suffix in ("", "-asyncio"):
         for peer in ("picows", "picows.websockets", "websockets"):
@@ -71,7 +81,7 @@ def _clients() -> Iterator[Target]:
                 yield Target(f"everwire{suffix}", load, CPU, "<=", 1.0, f"{peer}{suffix}")
 
 
-TARGETS = (*_servers(), *_clients())
+TARGETS = (*_servers(), *_asgi(), *_clients())
 
 
 def standing(target: Target, median: Callable[[str, str, str], float | None]) -> Standing:

@@ -1,0 +1,1 @@
+"""Tests of the ASGI layer, and what they share."""
