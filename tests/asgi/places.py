@@ -1,4 +1,4 @@
-"""Places where an ASGI application runs: under uvicorn with each of its WebSocket protocols and ours, and our gate."""
+"""Where an ASGI application runs: under uvicorn with each of its protocols and ours, and behind our gate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +17,11 @@ from live import HOST
 from everwire.asgi import Gate
 from everwire.websocket.server import Server
 from everwire.websocket.sockets import Where
+
+with warnings.catch_warnings():
+    # It is deprecated, but it is one of the ways in which applications run today.
+    warnings.simplefilter("ignore")
+    import uvicorn.protocols.websockets.websockets_impl as _  # noqa: F401
 
 Application = Callable[..., Any]
 
@@ -79,7 +85,12 @@ async def gate_place(
 @asynccontextmanager
 async def uvicorn_place(app: Application, **options: Any) -> AsyncIterator[Site]:
     config = uvicorn.Config(
-        app, lifespan="off", log_config=None, timeout_graceful_shutdown=5, **{"http": "httptools", **options}
+        app,
+        interface="asgi3",
+        lifespan="off",
+        log_config=None,
+        timeout_graceful_shutdown=5,
+        **{"http": "httptools", **options},
     )
     config.load()
     server = uvicorn.Server(config)

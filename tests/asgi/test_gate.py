@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from conftest import Run
-from live import HOST, connect
+from live import connect
 
 import everwire
+from asgi.places import gated
 from everwire.asgi import ClientDisconnected, Gate
-from everwire.websocket.server import Server
-from everwire.websocket.sockets import Where
-
-
-@asynccontextmanager
-async def gated(gate: Gate, **options: Any) -> AsyncIterator[Server]:
-    """A server whose connections go through a gate."""
-    server = Server(gate, close_timeout=3.0, options=options)
-    where = Where(host=HOST, port=0, unix=None, sock=None, backlog=16, reuse_port=False, reuse_address=True)
-    server._listen(await where.sockets(), None, None)
-    async with server:
-        yield server
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:

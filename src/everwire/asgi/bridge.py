@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Bridge"]
 
 
+_PLAIN = (("Content-Type", "text/plain; charset=utf-8"),)
+
+
 class Stage(Enum):
     """How far an application has come."""
 
@@ -144,7 +147,7 @@ class Bridge(Exchange):
             self._accept(event)
         elif kind == "websocket.close":
             self._log("403")
-            self._answer(Response.of(403))
+            self._answer(Response.of(403, "", _PLAIN))
             self._leave(1006)
         elif kind == "websocket.http.response.start":
             self._denial = self._response(event)
@@ -228,8 +231,8 @@ class Bridge(Exchange):
         body, more = event.get("body") or b"", bool(event.get("more_body"))
         if not self._streaming:
             response.body = body if not more else b""
-            if body and "Content-Type" not in response.headers:
-                response.headers["Content-Type"] = "text/plain; charset=utf-8"
+            if "Content-Type" not in response.headers:
+                response.headers.update(_PLAIN)
             if not more:
                 self._answer(response)
                 self._leave(1006)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 from everwire._core.connection import Connection
 from everwire._core.settings import Settings
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UvicornProtocol"]
 
+_KEPT = "_everwire"
 _SHUTDOWN = 2.0
 """Seconds that clients have, once told that the server restarts, before their connections are dropped."""
 
@@ -47,9 +47,11 @@ class UvicornProtocol(Adapter):
     ) -> None:
         if not config.loaded:
             config.load()
-        shared = _shared.get(server_state)
+        # Kept with the server's state, so that it goes when that goes.
+        kept = vars(server_state)
+        shared: _Shared | None = kept.get(_KEPT)
         if shared is None:
-            shared = _shared[server_state] = _Shared(config, server_state, app_state, self.origins)
+            shared = kept[_KEPT] = _Shared(config, server_state, app_state, self.origins)
         shared.gate.default_headers = server_state.default_headers
         super().__init__(Connection(shared.settings, _loop))
         self._gate = shared.gate
@@ -104,6 +106,3 @@ class _Shared:
             open_timeout=None,
             logger=logger,
         )
-
-
-_shared: WeakKeyDictionary[object, _Shared] = WeakKeyDictionary()
