@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from commands import Program, serving
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 NAMES = (
@@ -58,3 +59,17 @@ def tab(context: BrowserContext) -> Iterator[Page]:
     )
     yield page
     assert problems == []
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[Program, str]]:
+    """``everwire serve`` for one test, which may stop it, and its address."""
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """The address of the page, on a server for all tests of a file that leave it running."""
+    with serving() as (_, address):
+        yield address + "/"

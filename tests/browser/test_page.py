@@ -1,120 +1,29 @@
-"""The page of ``everwire serve``, used as a person uses it."""
+"""The page of ``everwire serve``: its connections, its looks, and that everyone can use it."""
 
 from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from browser.playground import address, box, button, choose, connect, say, watched
 from commands import Program, serving
-from playwright.sync_api import BrowserContext, Page, expect
-
-
-@pytest.fixture
-def server() -> Iterator[tuple[Program, str]]:
-    """A server of its own, which the test may stop."""
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def url() -> Iterator[str]:
-    """The address of the page, on a server for all tests that leave it running."""
-    with serving() as (_, address):
-        yield address + "/"
-
-
-def connect(tab: Page, url: str) -> None:
-    tab.goto(url)
-    tab.get_by_role("button", name="Connect").click()
-    expect(tab.get_by_role("status")).to_have_text("Connected")
-
-
-def say(tab: Page, message: str) -> None:
-    tab.get_by_role("textbox", name="Message").fill(message)
-    tab.get_by_role("textbox", name="Message").press("Enter")
-
-
-def rows(tab: Page, kind: str) -> list[str]:
-    return tab.locator(f"#log .{kind} .data").all_text_contents()
-
-
-def test_text_comes_back_with_its_size_and_round_trip_time(tab: Page, url: str) -> None:
-    connect(tab, url)
-    message = "Grüße, 你好, 👋🏽 🎉"
-    say(tab, message)
-    received = tab.locator("#log .received")
-    expect(received.locator(".data")).to_have_text(message)
-    expect(received.locator(".size")).to_have_text(f"{len(message.encode())} B")
-    expect(received.locator(".rtt")).to_have_text(re.compile(r"^[\d.]+ m?s$"))
-    expect(received.locator("time")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d\.\d{3}$"))
-    expect(tab.locator("#log .sent .data")).to_have_text(message)
-    expect(tab.locator("#received")).to_have_text(f"1 · {len(message.encode())} B")
-    expect(tab.get_by_role("textbox", name="Message")).to_be_empty()
-
-
-def test_binary_is_typed_and_shown_as_hex(tab: Page, url: str) -> None:
-    connect(tab, url)
-    tab.get_by_text("Hex", exact=True).click()
-    say(tab, "68 65 6C 6c6f 00 0xff")
-    expect(tab.locator("#log .received.binary .data")).to_have_text("68 65 6c 6c 6f 00 ff  hello··")
-    expect(tab.locator("#log .received.binary .size")).to_have_text("7 B")
-
-
-@pytest.mark.parametrize("wrong", ["hello", "68 6", "0x"])
-def test_what_is_no_hex_is_explained_and_not_sent(tab: Page, url: str, wrong: str) -> None:
-    connect(tab, url)
-    tab.get_by_text("Hex", exact=True).click()
-    say(tab, wrong)
-    if wrong == "0x":  # no digits: an empty message, which is one
-        expect(tab.locator("#log .received .data")).to_contain_text("empty binary message")
-        return
-    expect(tab.get_by_role("textbox", name="Message")).to_have_attribute("aria-invalid", "true")
-    expect(tab.locator("#hint")).to_contain_text("hex digits", ignore_case=True)
-    expect(tab.get_by_role("textbox", name="Message")).to_have_value(wrong)
-    assert rows(tab, "sent") == []
-
-
-def test_a_message_is_shown_as_text_and_never_as_markup(tab: Page, url: str) -> None:
-    connect(tab, url)
-    markup = "<img src=x onerror=alert(1)><script>alert(2)</script><b>bold</b>"
-    say(tab, markup)
-    expect(tab.locator("#log .received .data")).to_have_text(markup)
-    assert tab.locator("#log img, #log script, #log b").count() == 0
-
-
-def test_several_lines(tab: Page, url: str) -> None:
-    connect(tab, url)
-    box = tab.get_by_role("textbox", name="Message")
-    box.press_sequentially("one")
-    box.press("Shift+Enter")
-    box.press_sequentially("two")
-    box.press("Enter")
-    expect(tab.locator("#log .received .data")).to_have_text("one\ntwo", use_inner_text=True)
-
-
-def test_what_was_sent_can_be_brought_back(tab: Page, url: str) -> None:
-    connect(tab, url)
-    say(tab, "first")
-    say(tab, "second")
-    box = tab.get_by_role("textbox", name="Message")
-    box.press("ArrowUp")
-    expect(box).to_have_value("second")
-    box.press("ArrowUp")
-    expect(box).to_have_value("first")
-    box.press("ArrowDown")
-    box.press("Enter")
-    expect(tab.locator("#log .received .data")).to_have_text(["first", "second", "second"])
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 
 def test_the_connection_is_closed_and_its_code_explained(tab: Page, url: str) -> None:
     connect(tab, url)
-    tab.get_by_role("button", name="Disconnect").click()
+    button(tab, "Disconnect").click()
     expect(tab.get_by_role("status")).to_have_text("Not connected")
-    expect(tab.locator("#log .event").last).to_contain_text("Closed with 1000 (normal closure)")
-    expect(tab.get_by_role("button", name="Send")).to_be_disabled()
-    tab.get_by_role("button", name="Connect").click()
+    expect(tab.locator("#log .event").last).to_contain_text("Closed with 1000 (normal closure) by this page")
+    details = tab.get_by_role("tabpanel", name="Details")
+    expect(details).to_contain_text("The work is done.")
+    expect(details).to_contain_text("Closing handshake")
+    expect(button(tab, "Send")).to_be_disabled()
+    button(tab, "Connect").click()
     expect(tab.get_by_role("status")).to_have_text("Connected")
 
 
@@ -124,11 +33,11 @@ def test_a_server_that_stops_says_goodbye_and_the_page_tries_again(
     program, url = server
     connect(tab, url)
     program.send_signal(signal.SIGTERM)
-    closed = tab.locator("#log .event", has_text="Closed with 1001 (going away)")
+    closed = tab.locator("#log .event", has_text="Closed with 1001 (going away) by the server")
     expect(closed).to_contain_text("“stopped” · The server is shutting down")
     expect(tab.get_by_role("status")).to_have_text(re.compile("Reconnecting"))
     assert program.wait() == 0
-    tab.get_by_role("button", name="Cancel").click()
+    button(tab, "Cancel").click()
     expect(tab.get_by_role("status")).to_have_text("Not connected")
 
 
@@ -144,133 +53,215 @@ def test_the_page_reconnects_when_the_server_is_back(tab: Page, server: tuple[Pr
         expect(tab.locator("#log .received .data")).to_have_text("back")
 
 
+def test_it_does_not_reconnect_when_told_not_to(tab: Page, server: tuple[Program, str]) -> None:
+    program, url = server
+    connect(tab, url)
+    tab.get_by_label("Auto-reconnect").uncheck()
+    assert program.stop() == 0
+    expect(tab.get_by_role("status")).to_have_text("Not connected")
+    expect(button(tab, "Connect")).to_be_enabled()
+
+
+def test_a_lost_connection_is_told_from_a_closed_one(tab: Page, server: tuple[Program, str]) -> None:
+    program, url = server
+    connect(tab, url)
+    program.send_signal(signal.SIGKILL)
+    expect(tab.locator("#log .event.bad").first).to_contain_text("Closed with 1006 (abnormal closure)")
+    tab.locator("#log .event.bad").first.click()
+    expect(tab.get_by_role("tabpanel", name="Details")).to_contain_text("nobody: it was lost")
+
+
+def test_a_message_over_the_limit_of_the_server(tab: Page, url: str) -> None:
+    connect(tab, url)
+    box(tab).evaluate("box => { box.value = 'x'.repeat(1024 * 1024 + 1) }")
+    button(tab, "Send").click()
+    closed = tab.locator("#log .event.bad")
+    expect(closed).to_contain_text("Closed with 1009 (message too big) by the server")
+    expect(tab.get_by_role("tabpanel", name="Details")).to_contain_text("--max-size")
+
+
 def test_an_address_where_nobody_answers(tab: Page, url: str, unused_tcp_port: int) -> None:
     tab.goto(url)
-    tab.get_by_label("Address", exact=True).fill(f"ws://127.0.0.1:{unused_tcp_port}/")
-    tab.get_by_role("button", name="Connect").click()
+    address(tab).fill(f"ws://127.0.0.1:{unused_tcp_port}/")
+    button(tab, "Connect").click()
     expect(tab.locator("#log .event.bad")).to_contain_text("Could not connect")
     expect(tab.get_by_role("status")).to_have_text("Not connected")
-    expect(tab.get_by_role("button", name="Connect")).to_be_enabled()
+    expect(button(tab, "Connect")).to_be_enabled()
+    details = tab.get_by_role("tabpanel", name="Details")
+    expect(details).to_contain_text(f"Nothing listens at 127.0.0.1:{unused_tcp_port}")
+
+
+def test_a_server_that_refuses_this_origin(tab: Page, url: str) -> None:
+    with serving() as (_, other):
+        tab.goto(url)
+        address(tab).fill(other.replace("http", "ws") + "/echo")
+        button(tab, "Connect").click()
+        cause = tab.get_by_role("tabpanel", name="Details").get_by_role("listitem").first
+        expect(cause).to_contain_text(f"refused this page's origin, {url.rstrip('/')}")
+    # What it says to do about it helps.
+    with serving("--origins", url.rstrip("/")) as (_, other):
+        address(tab).fill(other.replace("http", "ws") + "/echo")
+        button(tab, "Connect").click()
+        expect(tab.get_by_role("status")).to_have_text("Connected")
 
 
 def test_an_address_that_is_none(tab: Page, url: str) -> None:
     tab.goto(url)
-    tab.get_by_label("Address", exact=True).fill("ftp://127.0.0.1/")
-    tab.get_by_role("button", name="Connect").click()
+    address(tab).fill("ftp://127.0.0.1/")
+    button(tab, "Connect").click()
     expect(tab.locator("#log .event.bad")).to_contain_text("cannot be used")
 
 
 def test_a_subprotocol_and_compression_are_shown(tab: Page, url: str) -> None:
     tab.goto(url)
     tab.get_by_label("Subprotocols").fill("chat.v2, chat.v1")
-    tab.get_by_role("button", name="Connect").click()
+    button(tab, "Connect").click()
     expect(tab.get_by_role("status")).to_have_text("Connected")
     expect(tab.locator("#subprotocol")).to_have_text("chat.v2")
     expect(tab.locator("#compression")).to_have_text("deflate")
 
 
 def test_two_pages_talk_in_the_room(context: BrowserContext, tab: Page, url: str) -> None:
-    other = context.new_page()
-    for page in (tab, other):
-        page.goto(url)
-        page.get_by_role("button", name="/room").click()
-        expect(page.get_by_label("Address", exact=True)).to_have_value(re.compile("^ws://.*/room$"))
-        page.get_by_role("button", name="Connect").click()
-        expect(page.get_by_role("status")).to_have_text("Connected")
-        # A message comes back only once its sender is in the room.
-        say(page, "I am here")
-        expect(page.locator("#log .received .data").last).to_have_text("I am here")
-    say(tab, "Is anybody there? 👀")
-    expect(other.locator("#log .received .data").last).to_have_text("Is anybody there? 👀")
-    say(other, "Yes!")
-    expect(tab.locator("#log .received .data").last).to_have_text("Yes!")
-    # Only one's own messages have a round trip to show.
-    expect(tab.locator("#log .received", has_text="Yes!").locator(".rtt")).to_be_empty()
+    with watched(context) as other:
+        for page in (tab, other):
+            page.goto(url)
+            button(page, "Room").click()
+            expect(address(page)).to_have_value(re.compile("^ws://.*/room$"))
+            expect(page.get_by_role("status")).to_have_text("Connected")
+            # A message comes back only once its sender is in the room.
+            say(page, "I am here")
+            expect(page.locator("#log .received .data").last).to_have_text("I am here")
+        say(tab, "Is anybody there? 👀")
+        expect(other.locator("#log .received .data").last).to_have_text("Is anybody there? 👀")
+        say(other, "Yes!")
+        expect(tab.locator("#log .received .data").last).to_have_text("Yes!")
+        # Only one's own messages have a round trip to show.
+        expect(tab.locator("#log .received", has_text="Yes!").locator(".rtt")).to_be_empty()
 
 
-def test_clear_removes_the_messages_and_the_counts(tab: Page, url: str) -> None:
+def test_connections_side_by_side(tab: Page, url: str) -> None:
     connect(tab, url)
-    say(tab, "hello")
-    expect(tab.locator("#log .received")).to_have_count(1)
-    tab.get_by_role("button", name="Clear").click()
-    expect(tab.locator("#log")).to_be_empty()
-    expect(tab.locator("#sent")).to_have_text("0")
-    expect(tab.locator("#rtt")).to_have_text("\N{EN DASH}")
-
-
-def test_many_messages_keep_the_page_small(tab: Page, url: str) -> None:
-    connect(tab, url)
-    box = tab.get_by_role("textbox", name="Message")
-    box.fill("x")
-    # Enter, 600 times in one go: 1,200 rows are due, and the page keeps 1,000.
-    box.evaluate(
-        """box => {
-            for (let i = 0; i < 600; i++) {
-                box.value = `message ${i}`;
-                box.dispatchEvent(new KeyboardEvent("keydown", {key: "Enter", cancelable: true}));
-            }
-        }"""
-    )
-    expect(tab.locator("#received")).to_have_text(re.compile("^600 · "))
-    expect(tab.locator("#log .received .data").last).to_have_text("message 599")
-    expect(tab.locator("#log .row")).to_have_count(1000)
-
-
-def test_the_newest_message_is_in_view_until_one_scrolls_up(tab: Page, url: str) -> None:
-    tab.set_viewport_size({"width": 390, "height": 700})
-    connect(tab, url)
-    received, jump = tab.locator("#log .received"), tab.get_by_role("button", name="Newest messages")
-    for number in range(20):
-        say(tab, f"message {number}")
-    expect(received.last).to_have_text(re.compile("message 19"))
-    expect(received.last).to_be_in_viewport()
-    # The log gets smaller when the fields come back.
-    tab.get_by_role("button", name="Disconnect").click()
-    expect(tab.locator("#log .event").last).to_be_in_viewport()
-    expect(jump).to_be_hidden()
-    tab.get_by_role("button", name="Connect").click()
+    say(tab, "to the echo")
+    expect(tab.locator("#log .received")).to_have_text(re.compile("to the echo"))
+    button(tab, "Room").click()  # the first is in use, so it opens another
+    expect(tab.get_by_role("tab", name="/room")).to_have_attribute("aria-selected", "true")
     expect(tab.get_by_role("status")).to_have_text("Connected")
-    expect(tab.locator("#log .event").last).to_be_in_viewport()
+    say(tab, "to the room")
+    expect(tab.locator("#log .received")).to_have_text(re.compile("to the room"))
+    tab.get_by_role("tab", name="/echo").click()
+    expect(tab.locator("#log .received")).to_have_text(re.compile("to the echo"))
+    expect(tab.get_by_role("status")).to_have_text("Connected")
+    tab.get_by_role("tab", name="/echo").press("ArrowRight")
+    expect(tab.get_by_role("tab", name="/room")).to_be_focused()
+    button(tab, "Close this tab").click()
+    expect(tab.get_by_role("tablist", name="Connections").get_by_role("tab")).to_have_count(1)
+    expect(tab.locator("#log .received")).to_have_text(re.compile("to the echo"))
 
-    tab.locator("#log").press("Home")
-    expect(received.first).to_be_in_viewport()
-    say(tab, "below")
-    expect(jump).to_be_visible()
-    expect(received.last).not_to_be_in_viewport()
-    jump.click()
-    expect(received.last).to_be_in_viewport()
-    expect(jump).to_be_hidden()
+
+def test_addresses_are_remembered_without_their_secrets(tab: Page, url: str) -> None:
+    tab.goto(url)
+    echo = url.replace("http", "ws") + "echo"
+    address(tab).fill(echo + "?token=secret")
+    button(tab, "Connect").click()
+    expect(tab.get_by_role("status")).to_have_text("Connected")
+    tab.reload()
+    expect(tab.locator("#recent option")).to_have_attribute("value", echo)
+    assert "secret" not in tab.evaluate("() => JSON.stringify(localStorage)")
+    button(tab, "Forget addresses").click()
+    expect(tab.locator("#recent option")).to_have_count(0)
+    tab.reload()
+    expect(tab.locator("#recent option")).to_have_count(0)
+
+
+def test_the_page_works_where_storage_is_turned_off(tab: Page, url: str) -> None:
+    tab.add_init_script(
+        "Object.defineProperty(window, 'localStorage',"
+        " {get() { throw new DOMException('', 'SecurityError') }})"
+    )
+    connect(tab, url)
+    button(tab, "Dark theme").click()
+    expect(tab.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_theme_is_that_of_the_system_until_one_chooses(browser: Browser, url: str, scheme: str) -> None:
+    other = "light" if scheme == "dark" else "dark"
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    tab = context.new_page()
+    tab.goto(url)
+    toggle = button(tab, "Dark theme")
+    expect(toggle).to_have_attribute("aria-pressed", str(scheme == "dark").lower())
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    before = tab.evaluate(ground)
+    toggle.click()
+    expect(toggle).to_have_attribute("aria-pressed", str(other == "dark").lower())
+    after = tab.evaluate(ground)
+    assert before != after
+    tab.reload()
+    expect(toggle).to_have_attribute("aria-pressed", str(other == "dark").lower())
+    assert tab.evaluate(ground) == after
+    context.close()
 
 
 def test_everything_can_be_done_with_the_keyboard(tab: Page, url: str) -> None:
     tab.goto(url)
-    expect(tab.get_by_role("button", name="Connect")).to_be_focused()
+    expect(button(tab, "Connect")).to_be_focused()
     tab.keyboard.press("Enter")
-    expect(tab.get_by_role("textbox", name="Message")).to_be_focused()
+    expect(box(tab)).to_be_focused()
     tab.keyboard.type("no mouse")
     tab.keyboard.press("Enter")
     expect(tab.locator("#log .received .data")).to_have_text("no mouse")
     tab.keyboard.press("Shift+Tab")
     expect(tab.get_by_role("radio", name="Text")).to_be_focused()
-    tab.keyboard.press("ArrowRight")
-    expect(tab.get_by_role("radio", name="Hex")).to_be_checked()
+    for kind in ("JSON", "Hex"):
+        tab.keyboard.press("ArrowRight")
+        expect(tab.get_by_role("radio", name=kind)).to_be_checked()
     tab.keyboard.press("Shift+Tab")
-    expect(tab.get_by_role("log")).to_be_focused()
+    messages = tab.get_by_role("listbox", name="Messages")
+    expect(messages).to_be_focused()
+    tab.keyboard.press("End")
+    selected = messages.get_by_role("option", selected=True)
+    expect(selected).to_contain_text("no mouse")
+    expect(messages).to_have_attribute("aria-activedescendant", re.compile(r"^entry-\d+$"))
+    tab.keyboard.press("Home")
+    expect(selected).to_contain_text("Connected to")
+    expect(tab.get_by_role("tabpanel", name="Details")).to_contain_text("permessage-deflate")
+    tab.get_by_role("tab", name="Details").focus()
+    tab.keyboard.press("ArrowRight")
+    expect(tab.get_by_role("tab", name="Code")).to_be_focused()
+    expect(tab.get_by_role("tabpanel", name="Code")).to_be_visible()
+
+
+def test_what_comes_is_said_but_not_too_often(tab: Page, url: str) -> None:
+    connect(tab, url)
+    say(tab, "hello")
+    spoken = tab.get_by_role("log", name="Received")
+    expect(spoken).to_contain_text("Received: hello")
+    box(tab).fill("x")
+    for _ in range(5):
+        say(tab, "one of many")
+    expect(spoken).to_contain_text(re.compile(r"\d+ messages received|Received: one of many"))
+    assert spoken.locator("p").count() == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_control_has_a_name_and_every_text_contrast(tab: Page, url: str, scheme: str) -> None:
     tab.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     connect(tab, url)
-    say(tab, "hello")
-    expect(tab.locator("#log .received")).to_have_count(1)
-    nameless = tab.locator("button, input, textarea").evaluate_all(
+    say(tab, '{"hello": [1, true, null, "x"]}')
+    tab.locator("#log .received").click()
+    expect(tab.locator(".tree .key").first).to_be_visible()
+    nameless = tab.locator("button, input, textarea, select").evaluate_all(
         """controls => controls.filter(control => !(control.labels?.length || control.ariaLabel
             || control.textContent.trim())).map(control => control.outerHTML)"""
     )
     assert nameless == []
-    low = tab.locator("body").evaluate(CONTRAST)
-    assert low == []
+    assert tab.locator("body").evaluate(CONTRAST) == []
+    choose(tab, "JSON")
+    say(tab, "{")
+    button(tab, "Disconnect").click()
+    tab.get_by_role("tab", name="Code").click()
+    assert tab.locator("body").evaluate(CONTRAST) == []
 
 
 # Every visible text against the background that is drawn below it: at least 4.5 to 1 (WCAG 2.2, 1.4.3).
@@ -306,15 +297,42 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize(
-    "size", [(320, 568), (390, 844), (768, 1024), (1920, 1080)], ids=lambda size: f"{size[0]}"
+    "size", [(320, 568), (360, 780), (768, 1024), (1280, 720), (1920, 1080)], ids=lambda size: f"{size[0]}"
 )
 def test_the_page_fits_every_screen(tab: Page, url: str, size: tuple[int, int]) -> None:
     tab.set_viewport_size({"width": size[0], "height": size[1]})
     connect(tab, url)
     say(tab, "a-very-long-word-without-a-place-to-break" * 20)
     expect(tab.locator("#log .received")).to_have_count(1)
-    assert tab.locator("html").evaluate("html => html.scrollWidth - html.clientWidth") == 0
-    expect(tab.get_by_role("button", name="Send")).to_be_in_viewport(ratio=1)
+    for kind in ("File", "Burst", "JSON", "Text"):
+        choose(tab, kind)
+        assert tab.locator("html").evaluate("html => html.scrollWidth - html.clientWidth") == 0
+    tab.evaluate("() => scrollTo(0, 0)")
+    expect(button(tab, "Send")).to_be_in_viewport(ratio=1)
+    tab.locator("#log .received").click()
+    expect(tab.locator("#details")).to_be_in_viewport()
+    # Nothing sticks out of the card that it is in.
+    wide = tab.locator("#panel > .card").evaluate_all(
+        "cards => cards.filter(card => card.scrollWidth > card.clientWidth).map(card => card.id)"
+    )
+    assert wide == []
+
+
+def test_nothing_moves_when_it_connects_and_messages_come(tab: Page, url: str) -> None:
+    tab.goto(url)
+    tab.evaluate(
+        """() => {
+            window.shifts = [];
+            new PerformanceObserver(list => list.getEntries().forEach(entry => shifts.push(entry.value)))
+                .observe({type: "layout-shift", buffered: true});
+        }"""
+    )
+    button(tab, "Connect").click()
+    expect(tab.get_by_role("status")).to_have_text("Connected")
+    for number in range(30):
+        say(tab, f"message {number}")
+    expect(tab.locator("#received")).to_have_text(re.compile("^30 · "))
+    assert sum(tab.evaluate("() => shifts")) < 0.01
 
 
 def test_the_page_asks_no_other_server_for_anything(context: BrowserContext, url: str) -> None:
@@ -322,4 +340,41 @@ def test_the_page_asks_no_other_server_for_anything(context: BrowserContext, url
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     connect(page, url)
-    assert [address for address in asked if not address.startswith("data:")] == [url]
+    say(page, "hello")
+    expect(page.locator("#log .received")).to_have_count(1)
+    assert {address for address in asked if not address.startswith((url, "data:"))} == set()
+
+
+def test_the_python_programs_run_as_shown(tab: Page, url: str, tmp_path: Path) -> None:
+    tab.goto(url)
+    expect(tab.locator("#snippet")).to_contain_text(url.replace("http", "ws") + "echo")
+    (tmp_path / "client.py").write_text(tab.locator("#snippet").inner_text())
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "client.py")], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.stderr) == ("Hello, wire!\n", "")
+
+
+@pytest.mark.parametrize("path", ["echo", "room"])
+def test_the_server_shown_takes_this_page(tab: Page, url: str, tmp_path: Path, path: str) -> None:
+    tab.goto(f"{url}#{path}")
+    button(tab, "Server").click()
+    (tmp_path / "server.py").write_text(tab.locator("#snippet").inner_text())
+    with Program([sys.executable, tmp_path / "server.py"]) as program:
+        program.wait_for("Serving ws://127.0.0.1:8765")
+        address(tab).fill("ws://127.0.0.1:8765")
+        button(tab, "Connect").click()
+        expect(tab.get_by_role("status")).to_have_text("Connected")
+        say(tab, "from the page")
+        expect(tab.locator("#log .received .data")).to_have_text("from the page")
+
+
+def test_programs_are_copied(context: BrowserContext, tab: Page, url: str) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    tab.goto(url)
+    button(tab, "JavaScript").click()
+    button(tab, "Copy").click()
+    expect(button(tab, "Copied")).to_be_visible()
+    copied = tab.evaluate("() => navigator.clipboard.readText()")
+    assert copied == tab.locator("#snippet").inner_text()
+    assert copied.startswith(f'const socket = new WebSocket("{url.replace("http", "ws")}echo");')
