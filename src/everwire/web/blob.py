@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable
-
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING
 
 from everwire.web.idl import buffer_bytes, scalar_values
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["Blob"]
 

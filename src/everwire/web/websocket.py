@@ -9,9 +9,7 @@ import asyncio
 import weakref
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import Any, Final, Literal, Unpack
-
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 from everwire._core.connection import Connection
 from everwire._core.status import SendStatus
@@ -35,6 +33,9 @@ from everwire.web.url import read_url, write_origin, write_url
 from everwire.websocket.client import connect
 from everwire.websocket.events import State
 from everwire.websocket.listener import Listener
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["WebSocket"]
 

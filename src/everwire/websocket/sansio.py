@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing_extensions import Buffer
+from typing import TYPE_CHECKING
 
 from everwire._core.endpoint import check_close
 from everwire._core.http1 import MAX_HEAD, find_head_end, over_limit
@@ -25,6 +25,9 @@ from everwire.websocket.events import (
 )
 from everwire.websocket.extensions import Deflate, DeflateParams
 from everwire.websocket.messages import Response
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["BaseProtocol"]
 
