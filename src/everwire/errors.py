@@ -7,6 +7,8 @@
     │   ├── ConnectionClosedOK       it ended as agreed: 1000 or 1001
     │   └── ConnectionClosedError    it ended otherwise: a code, or no closing handshake (1006)
     ├── ClientDisconnected           an ASGI application sends to a client that is gone; an OSError, too
+    ├── ApplicationError             there is no ASGI application by that name, or its import failed
+    ├── LifespanError                an ASGI application could not start, or not clean up
     ├── ProtocolError                a peer broke the protocol (RFC 6455, RFC 7692)
     │   ├── InvalidPayload           text that is not UTF-8, or data that does not decompress (1007)
     │   └── MessageTooBig            a message over ``max_size`` (1009)
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from everwire.websocket.messages import Response
 
 __all__ = [
+    "ApplicationError",
     "ClientDisconnected",
     "Close",
     "ConcurrencyError",
@@ -51,6 +54,7 @@ __all__ = [
     "InvalidState",
     "InvalidStatus",
     "InvalidURI",
+    "LifespanError",
     "MessageTooBig",
     "NegotiationError",
     "ProtocolError",
@@ -154,6 +158,17 @@ class ClientDisconnected(EverwireError, OSError):
     An :exc:`OSError`, as the ASGI specification says (HTTP & WebSocket message format, since 2.4). Its cause
     is the :exc:`ConnectionClosed` that says how the connection ended.
     """
+
+
+class ApplicationError(EverwireError):
+    """There is no ASGI application by that name.
+
+    Its ``__cause__`` is what was raised while it was imported or made, if that is why.
+    """
+
+
+class LifespanError(EverwireError):
+    """An ASGI application says that it could not start or clean up, or it failed in doing so."""
 
 
 class ProtocolError(EverwireError):

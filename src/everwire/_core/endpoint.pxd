@@ -42,8 +42,9 @@ cdef class Endpoint(Link):
     cdef uint32_t since                 # tick at which the phase began
     cdef uint32_t heard                 # tick of the last message
     cdef uint32_t ping_tick, ping_key
-    cdef uint8_t pinging, over_limit, failing, counted, handed_over
+    cdef uint8_t pinging, over_limit, failing, counted
     cdef readonly bint opened
+    cdef bint delegated
 
     cdef Extras more(self)
     cdef int join(self, Audience audience, uint32_t place) except -1

@@ -10,13 +10,14 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from .awaitables cimport Closing
-from .frames cimport PING, valid_close_code
+from .frames cimport PING
 from .link cimport *
 from .net cimport ew_peer
 from .protocol cimport CLOSED, CLOSING, CONNECTING, ENDED, OPEN, PAUSED, Codec, masking_key
 from .reactor cimport reactor_of
 from .settings cimport Settings
 
+from everwire._core.protocol import check_close
 from everwire.errors import ConnectionClosed
 
 
@@ -127,11 +128,25 @@ cdef class Endpoint(Link):
     def hand_over(self, protocol, facade=None):
         """Give the bytes after the head to an ``asyncio.Protocol``; *facade* is its transport."""
         self.more().delegate = protocol
-        self.handed_over = True
+        self.delegated = True
         self.extras.facade = facade
         self.phase = RAW
         self.reactor.unschedule(self.sid)
         self.interest()
+
+    @property
+    def handed_over(self) -> bool:
+        """Whether an ``asyncio.Protocol`` has it."""
+        return self.delegated
+
+    def take_back(self, head: bytes):
+        """The protocol gives the connection back with the head of a request: it is decided about anew."""
+        if self.phase == RAW:
+            self.extras.delegate = self.extras.facade = None
+            self.delegated = False
+            self.phase = DECIDING
+            self.interest()
+            self.on_head(head)
 
     def pause_raw(self):
         """Take no more bytes for the protocol that the connection was handed over to."""
@@ -435,7 +450,7 @@ cdef class Endpoint(Link):
                 extras.pings = None
         for audience in self._topics():
             (<Audience>audience).leave(self)
-        if self.handed_over:
+        if self.delegated:
             self._delegate_done(error)
         elif self.opened:
             if s.on_close is not None:
@@ -471,18 +486,6 @@ cdef class Endpoint(Link):
 
     cdef int wake_receiver(self, bint here) except -1:
         return 0
-
-def check_close(code, str reason):
-    """Return the code, 1005 for None; raise ValueError unless a close frame may have this code and reason."""
-    if code is None:
-        if reason:
-            raise ValueError("a close reason needs a close code")
-        return 1005
-    if not valid_close_code(code):
-        raise ValueError(f"{code} is not a close code that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999")
-    if len(reason.encode()) > 123:
-        raise ValueError(f"a close reason has at most 123 bytes, not {len(reason.encode())}")
-    return code
 
 
 cdef int release(list waiters) except -1:

@@ -272,7 +272,10 @@ cdef class Link(Outlet):
             if used < n and self.phase == FRAMES and not self.halted & ENDED:
                 self._keep_rest(p + used, n - used)
         elif self.phase == RAW:
-            self.on_raw(PyBytes_FromStringAndSize(<char*>p, n))
+            if self.reading_wanted:
+                self.on_raw(PyBytes_FromStringAndSize(<char*>p, n))
+            else:
+                self._keep_rest(p, n)
         elif self.phase == HEAD:
             self._head_in(p, n)
         elif self.phase == DECIDING:

@@ -3,6 +3,7 @@ from everwire.errors import ProtocolError
 
 OK_CODES: frozenset[int]
 
+def check_close(code: int | None, reason: str) -> int: ...
 def clip(reason: str) -> str: ...
 
 class Codec:

@@ -445,3 +445,16 @@ OK_CODES = frozenset((1000, 1001, 1005))
 def clip(reason: str) -> str:
     """Return *reason* cut to the 123 bytes that a close frame has room for, at a character's end."""
     return reason.encode()[:123].decode(errors="ignore")
+
+
+def check_close(code, str reason):
+    """Return the code, 1005 for None; raise ValueError unless a close frame may have this code and reason."""
+    if code is None:
+        if reason:
+            raise ValueError("a close reason needs a close code")
+        return 1005
+    if not valid_close_code(code):
+        raise ValueError(f"{code} is not a close code that may be sent: 1000 to 1003, 1007 to 1014 or 3000 to 4999")
+    if len(reason.encode()) > 123:
+        raise ValueError(f"a close reason has at most 123 bytes, not {len(reason.encode())}")
+    return code

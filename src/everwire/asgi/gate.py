@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from everwire._core.connection import Connection
-from everwire._core.endpoint import check_close
+from everwire._core.protocol import check_close
 from everwire.asgi.bridge import Bridge
 from everwire.asgi.scope import Application, websocket_scope
 from everwire.errors import HandshakeError, InvalidOrigin

@@ -14,7 +14,7 @@ from rich.text import Text
 import everwire
 from everwire.cli.settings import Settings
 
-__all__ = ["page_url", "print_banner"]
+__all__ = ["describe", "page_url", "print_banner", "print_places"]
 
 ANY = {"0.0.0.0", "::"}
 """Addresses that stand for every interface: none to visit."""
@@ -42,9 +42,15 @@ def print_banner(console: Console, settings: Settings, sockets: Sequence[socket.
         (f"{base}/echo", "returns what it is sent"),
         (f"{base}/room", "everyone who is connected sees every message"),
     ]
-    notes = _notes(settings)
+    print_places(console, "serves", places, describe(settings))
+
+
+def print_places(
+    console: Console, does: str, places: Sequence[tuple[str, str]], notes: Sequence[str]
+) -> None:
+    """Print what is where, and what else there is to know: a panel on a terminal, else plain lines."""
     if not console.is_terminal:
-        lines = [f"everwire {everwire.__version__} serves"]
+        lines = [f"everwire {everwire.__version__} {does}"]
         lines += [f"  {place}  {what}" for place, what in places]
         lines += [f"  {note}" for note in [*notes, "Ctrl-C or SIGTERM stops it"]]
         print("\n".join(lines), flush=True)
@@ -52,9 +58,8 @@ def print_banner(console: Console, settings: Settings, sockets: Sequence[socket.
     grid = Table.grid(padding=(0, 2))
     grid.add_column(overflow="fold", no_wrap=False)
     grid.add_column(style="dim")
-    for place, what in places:
-        style = f"bold cyan link {place}" if place == page else "cyan"
-        grid.add_row(Text(place, style), what)
+    for i, (place, what) in enumerate(places):
+        grid.add_row(Text(place, "cyan" if i else f"bold cyan link {place}"), what)
     body = Table.grid()
     body.add_row(grid)
     body.add_row("")
@@ -62,13 +67,14 @@ def print_banner(console: Console, settings: Settings, sockets: Sequence[socket.
         body.add_row(Text(note, "dim"))
     body.add_row("")
     body.add_row("Press [bold]Ctrl-C[/] to stop.")
-    title = f"[bold]everwire[/] {escape(everwire.__version__)}"
+    title = f"[bold]everwire[/] {escape(everwire.__version__)} {escape(does)}"
     console.print(
         Panel(body, title=title, title_align="left", border_style="cyan", padding=(1, 2), expand=False)
     )
 
 
-def _notes(settings: Settings) -> list[str]:
+def describe(settings: Settings) -> list[str]:
+    """What is to know about a server."""
     limit = (
         "messages of any size" if settings.max_size is None else f"messages up to {_size(settings.max_size)}"
     )

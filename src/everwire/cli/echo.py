@@ -87,13 +87,14 @@ def echo(
 async def _echo(listen: everwire.serve, scheme: str) -> None:
     """Serve until a signal comes."""
     async with listen as server:
+        signalled = until_signal()
         for sock in server.sockets:
             name = sock.getsockname()
             where = name if isinstance(name, str) else f"[{name[0]}]" if ":" in name[0] else name[0]
             typer.echo(
                 f"{scheme}+unix:{where}" if isinstance(name, str) else f"{scheme}://{where}:{name[1]}/"
             )
-        await until_signal()
+        await signalled
         server.close(code=1001, reason="stopped")
         await server.wait_closed()
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from pathlib import Path
 from typing import Any
 
 import typer
 
-__all__ = ["run", "until_signal"]
+__all__ = ["explained", "run", "until_signal"]
 
 
 def run(
@@ -30,9 +31,19 @@ def run(
     Raises:
         Exit: with 1 if it cannot listen, with 130 if it was interrupted before it could.
     """
+    with explained(command, host, port, unix), asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(main)
+
+
+@contextlib.contextmanager
+def explained(command: str, host: str, port: int, unix: Path | None) -> Generator[None]:
+    """If what is in the block cannot listen, say why and what to do about it.
+
+    Raises:
+        Exit: with 1 if it cannot listen, with 130 if it was interrupted before it could.
+    """
     try:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(main)
+        yield
     except OSError as error:
         typer.secho("everwire: ", fg="red", bold=True, nl=False, err=True)
         typer.echo(_explain(error, command, host, port, unix), err=True)
@@ -41,11 +52,18 @@ def run(
         raise typer.Exit(130) from None
 
 
-async def until_signal() -> None:
-    """Wait for SIGINT or SIGTERM. Another Ctrl-C then ends the process at once, whatever it waits for."""
+def until_signal() -> asyncio.Task[None]:
+    """Watch for SIGINT or SIGTERM from now on; the task ends when one comes.
+
+    Another Ctrl-C then ends the process at once, whatever it waits for.
+    """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    return loop.create_task(_signalled(loop, stop))
+
+
+async def _signalled(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
     await stop.wait()
     loop.remove_signal_handler(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 import everwire
+from everwire.cli import hosting
 from everwire.cli import settings as options
 from everwire.cli.banner import print_banner
+from everwire.cli.hosting import LifespanMode, LogLevelName
 from everwire.cli.listening import run, until_signal
-from everwire.cli.options import Address, Host, MaxSize, NoCompression, Origins, Port, SslCert, SslKey, Unix
+from everwire.cli.options import Host, MaxSize, NoCompression, Origins, Port, SslCert, SslKey, Unix
 from everwire.cli.settings import Loop, Settings
 from everwire.cli.site import Site
 
@@ -23,7 +26,15 @@ CLOSE_TIMEOUT = 3.0
 
 
 def serve(
-    address: Address = None,
+    context: typer.Context,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="APP or HOST:PORT",
+            help=f"An ASGI application, like main:app; or, without one, where to listen: 8080, :8080, "
+            f"0.0.0.0:80, \\[::1]:8080.  \\[default: {options.DEFAULT_HOST}:{options.DEFAULT_PORT}]",
+        ),
+    ] = None,
     host: Host = None,
     port: Port = None,
     unix: Unix = None,
@@ -33,8 +44,26 @@ def serve(
     no_compression: NoCompression = False,
     max_size: MaxSize = "1MiB",
     loop: Annotated[Loop, typer.Option(help="Event loop; auto is uvloop if it is installed.")] = Loop.AUTO,
+    # For applications
+    workers: hosting.Workers = 1,
+    reload: hosting.Reload = False,
+    reload_dirs: hosting.ReloadDirs = None,
+    factory: hosting.Factory = False,
+    app_dir: hosting.AppDir = Path(),
+    fd: hosting.Fd = None,
+    root_path: hosting.RootPath = "",
+    lifespan: hosting.Lifespan = LifespanMode.AUTO,
+    proxy_headers: hosting.ProxyHeaders = True,
+    forwarded_allow_ips: hosting.ForwardedAllowIps = None,
+    access_log: hosting.AccessLog = True,
+    log_level: hosting.LogLevel = LogLevelName.INFO,
+    timeout_keep_alive: hosting.TimeoutKeepAlive = 5.0,
+    timeout_graceful_shutdown: hosting.TimeoutGracefulShutdown = None,
 ) -> None:
-    """Serve a page to try WebSockets from, an echo at /echo and a chat room at /room."""
+    """Serve an ASGI application; without one, a page to try WebSockets from, an echo and a chat room."""
+    app, address = (what, None) if what is not None and hosting.is_app(what) else (None, what)
+    if fd is not None and (host, port, unix) != (None, None, None):
+        raise typer.BadParameter("--fd takes the place of a host and a port; give one or the other")
     listen_host, listen_port = options.parse_address(address, host, port, unix)
     loop_name, loop_factory = options.pick_loop(loop)
     settings = Settings(
@@ -47,6 +76,27 @@ def serve(
         max_size=options.parse_size(max_size),
         loop=loop_name,
     )
+    if app is not None:
+        how = hosting.Hosting(
+            workers=workers,
+            reload=reload,
+            reload_dirs=reload_dirs,
+            factory=factory,
+            app_dir=app_dir,
+            fd=fd,
+            root_path=root_path,
+            lifespan=lifespan,
+            proxy_headers=proxy_headers,
+            forwarded_allow_ips=forwarded_allow_ips,
+            access_log=access_log,
+            log_level=log_level,
+            timeout_keep_alive=timeout_keep_alive,
+            timeout_graceful_shutdown=timeout_graceful_shutdown,
+            ssl_cert=ssl_cert,
+            ssl_key=ssl_key,
+        )
+        raise typer.Exit(hosting.host_app(app, settings, how))
+    hosting.refuse_options(context)
     run(
         _serve(settings),
         loop_factory=loop_factory,
@@ -61,8 +111,9 @@ async def _serve(settings: Settings) -> None:
     """Serve until a signal comes."""
     console = Console(highlight=False)
     async with await _listen(settings) as server:
+        signalled = until_signal()
         print_banner(console, settings, server.sockets)
-        await until_signal()
+        await signalled
         count = len(server.connections)
         console.print(
             f"Stopping: closing {count} connection{'' if count == 1 else 's'}." if count else "Stopping."

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from everwire._core.endpoint import check_close
 from everwire._core.http1 import MAX_HEAD, find_head_end, over_limit
+from everwire._core.protocol import check_close
 from everwire._core.sansio import SansIO
 from everwire.errors import (
     ConnectionClosedError,

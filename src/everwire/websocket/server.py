@@ -9,11 +9,11 @@ import socket
 import ssl as tls
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from everwire._core.acceptor import Acceptor
 from everwire._core.connection import Connection
-from everwire._core.endpoint import check_close
+from everwire._core.protocol import check_close
 from everwire._core.reactor import get_reactor, polls
 from everwire._core.settings import Settings
 from everwire.websocket.admission import Admission, ProcessRequest, ProcessResponse
@@ -27,12 +27,13 @@ from everwire.websocket.messages import HeadersLike, Request
 from everwire.websocket.origins import Origins
 from everwire.websocket.sockets import Where, remove_path
 
-__all__ = ["SERVER", "Decider", "Server", "serve"]
+__all__ = ["SERVER", "Decider", "Server", "Starting", "serve"]
 
 SERVER = "everwire"
 """The header Server of responses that name no other."""
 
 Handler = Callable[[Connection], Awaitable[None]]
+ServerT = TypeVar("ServerT", bound="Server")
 
 
 class Decider(Protocol):
@@ -223,7 +224,28 @@ class Server:
         await self.wait_closed()
 
 
-class serve:
+class Starting(Generic[ServerT]):
+    """Starts a server, in the ways that there are to ask for that."""
+
+    _server: ServerT
+
+    async def _start(self) -> ServerT:
+        raise NotImplementedError
+
+    def __await__(self) -> Generator[Any, None, ServerT]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> ServerT:
+        self._server = await self._start()
+        return self._server
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._server.__aexit__(kind, error, trace)
+
+
+class serve(Starting[Server]):
     """Accept WebSocket connections: ``async with serve(handler, "127.0.0.1", 8080) as server: ...``.
 
     Parameters:
@@ -350,7 +372,6 @@ class serve:
                 "logger": logger,
             },
         }
-        self._server: Server | None = None
 
     async def _start(self) -> Server:
         server = Server(self._admission(), **self._arguments)
@@ -358,19 +379,6 @@ class serve:
         # Users get servers that listen already, from here.
         server._listen(sockets, self._ssl, self._where.path)  # pyright: ignore[reportPrivateUsage]
         return server
-
-    def __await__(self) -> Generator[Any, None, Server]:
-        return self._start().__await__()
-
-    async def __aenter__(self) -> Server:
-        self._server = await self._start()
-        return self._server
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        assert self._server is not None
-        await self._server.__aexit__(kind, error, trace)
 
 
 def _listener_or_none(handler: Handler | Listener) -> Callbacks | None:

@@ -45,7 +45,15 @@ class ReactorTransport(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Give what comes from now on to another protocol."""
         self._protocol = protocol
-        self._connection.hand_over(protocol, self)
+        if self._connection.handed_over:
+            self._connection.hand_over(protocol, self)
+
+    def take_back(self, head: bytes) -> None:
+        """Take the connection from its protocol: it is decided about this head as about a first one.
+
+        The transport is of no use from then on.
+        """
+        self._connection.take_back(head)
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
@@ -131,5 +139,6 @@ def hand_over(connection: Connection, protocol: asyncio.Protocol, head: bytes) -
     connection.hand_over(protocol, transport)
     protocol.connection_made(transport)
     protocol.data_received(head)
-    connection.resume_raw()
+    if connection.reading_wanted:
+        connection.resume_raw()
     return transport

@@ -1,0 +1,134 @@
+"""Plain HTTP for ASGI applications: uvicorn's protocol classes, on whatever transport there is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from email.utils import formatdate
+from typing import Any, cast
+
+from everwire.asgi.scope import Application
+from everwire.websocket.transport import ReactorTransport
+
+__all__ = ["HTTP"]
+
+
+class _Shared:
+    """What the protocols of one server share, in the place of uvicorn's ServerState.
+
+    The header Date is that of the second in which it is asked for.
+    """
+
+    def __init__(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.total_requests = 0
+        self.connections: set[Any] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self._fixed = list(headers)
+        self._second = 0
+        self._dated = self._fixed
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that every response has."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._dated = [(b"date", formatdate(second, usegmt=True).encode()), *self._fixed]
+        return self._dated
+
+
+class Upgrade(asyncio.Protocol):
+    """Takes a connection back from HTTP when a later request on it upgrades: it is decided about anew."""
+
+    def __init__(self, **_: Any) -> None:
+        self._transport: ReactorTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport that HTTP had."""
+        self._transport = cast(ReactorTransport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The head of the request."""
+        assert self._transport is not None
+        self._transport.take_back(data)
+
+
+class HTTP:
+    """Makes the protocols for the HTTP connections of one server, and ends them.
+
+    Parameters:
+        app: the ASGI application.
+        root_path: the path under which a proxy has put the application.
+        proxy_headers: whether ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed, if they come from
+            *forwarded_allow_ips*: addresses, networks, ``"*"`` for any; None: ``FORWARDED_ALLOW_IPS`` in the
+            environment, else this machine.
+        server_header: the header ``Server``; None: none.
+        access_log: whether requests are logged, to ``uvicorn.access``.
+        timeout_keep_alive: seconds that a connection stays open without a request.
+
+    Attributes:
+        app: the application, behind what the options put before it.
+        state: what the scopes of requests get a copy of.
+
+    Raises:
+        ModuleNotFoundError: uvicorn is not installed.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        state: dict[str, Any],
+        root_path: str,
+        proxy_headers: bool,
+        forwarded_allow_ips: str | Sequence[str] | None,
+        server_header: str | None,
+        access_log: bool,
+        timeout_keep_alive: float,
+    ) -> None:
+        try:
+            from uvicorn.config import Config
+        except ModuleNotFoundError:
+            problem = 'hosting needs uvicorn, for HTTP: pip install "everwire[asgi]"'
+            raise ModuleNotFoundError(problem, name="uvicorn") from None
+        trusted = forwarded_allow_ips
+        config: Any = Config(
+            lambda: app,
+            factory=True,
+            ws=Upgrade,
+            log_config=None,
+            root_path=root_path,
+            proxy_headers=proxy_headers,
+            forwarded_allow_ips=trusted if isinstance(trusted, str | None) else [*trusted],
+            timeout_keep_alive=cast(int, timeout_keep_alive),  # what call_later takes
+        )
+        config.load()
+        self._config = config
+        self._shared = _Shared(
+            [] if server_header is None else [(b"server", server_header.encode("latin-1"))]
+        )
+        self._protocol_class: Any = config.http_protocol_class
+        self._access_log = access_log
+        self._loop = asyncio.get_running_loop()
+        self.app = cast(Application, config.loaded_app)
+        self.state = state
+
+    def __call__(self) -> asyncio.Protocol:
+        """Make the protocol of one connection."""
+        protocol = self._protocol_class(
+            config=self._config, server_state=self._shared, app_state=self.state, _loop=self._loop
+        )
+        if not self._access_log:
+            protocol.access_log = False
+        return cast(asyncio.Protocol, protocol)
+
+    @property
+    def tasks(self) -> set[asyncio.Task[Any]]:
+        """The requests that are being answered."""
+        return self._shared.tasks
+
+    def shutdown(self) -> None:
+        """Close connections that have no request, and the others when they have answered theirs."""
+        for protocol in list(self._shared.connections):
+            protocol.shutdown()

@@ -1,0 +1,281 @@
+"""Several processes that serve one application, and the supervisor that starts, watches and ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import functools
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+from multiprocessing.connection import Connection as Pipe
+from typing import cast
+
+from everwire.asgi.process import FAILED, Options, run
+from everwire.websocket.sockets import Where, remove_path
+
+__all__ = ["Supervisor", "Worker", "bound_sockets"]
+
+SLOWEST = 30.0
+"""Seconds before a worker is started again that fails each time."""
+MERCY = 10.0
+"""Seconds that a worker has beyond its own deadlines until it is killed."""
+
+_logger = logging.getLogger("everwire.workers")
+_spawn = multiprocessing.get_context("spawn")
+# The queue of a socket with SO_REUSEPORT is its own: Linux spreads the connections over them.
+_SPREADS = sys.platform == "linux"
+
+
+@contextlib.asynccontextmanager
+async def bound_sockets(
+    workers: int,
+    *,
+    host: str | Sequence[str] | None = None,
+    port: int | None = None,
+    unix: str | os.PathLike[str] | None = None,
+    sock: socket.socket | Sequence[socket.socket] | None = None,
+    backlog: int = 1024,
+) -> AsyncGenerator[list[list[socket.socket]]]:
+    """Give the sockets of each worker, which listen from now on; close them in the end.
+
+    On Linux each worker has its own for the same address, so that connections are spread evenly; elsewhere,
+    and for Unix and given sockets, all share one. They outlive a worker that dies: what waits in them is not
+    lost.
+
+    Raises:
+        OSError: the place cannot be listened on; the message says why.
+    """
+    where = Where(
+        host=host, port=port, unix=unix, sock=sock, backlog=backlog, reuse_port=False, reuse_address=True
+    )
+    bound = [await where.sockets()] * workers
+    if workers > 1 and _SPREADS and port is not None:
+        # Bound without SO_REUSEPORT first: whether another program has the port would not show with it.
+        port = int(bound[0][0].getsockname()[1])
+        _close(bound)
+        spread = dataclasses.replace(where, port=port, reuse_port=True)
+        bound = [await spread.sockets() for _ in range(workers)]
+    try:
+        yield bound
+    finally:
+        _close(bound)
+        if where.path is not None:
+            remove_path(where.path)
+
+
+def _close(bound: list[list[socket.socket]]) -> None:
+    for sockets in bound:
+        for sock in sockets:
+            sock.close()
+
+
+def _work(options: Options, sockets: Sequence[socket.socket], ready: Pipe) -> None:
+    """What a worker's process runs."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(
+        run(
+            options,
+            sockets,
+            on_ready=lambda host: ready.send_bytes(b"ready"),
+            parent=parent.sentinel,
+        )
+    )
+
+
+class Worker:
+    """One process that serves.
+
+    Attributes:
+        ready: done with True when it serves, with False when it has ended before.
+        ended: done with the exit code (negative: the signal) when it is gone.
+    """
+
+    def __init__(self, options: Options, sockets: Sequence[socket.socket]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ready: asyncio.Future[bool] = self._loop.create_future()
+        self.ended: asyncio.Future[int] = self._loop.create_future()
+        self._pipe, theirs = _spawn.Pipe(duplex=False)
+        self._process = _spawn.Process(target=_work, args=(options, sockets, theirs), name="everwire worker")
+        self._process.start()
+        theirs.close()
+        self.pid = cast(int, self._process.pid)
+        self._sentinel = self._process.sentinel
+        self._loop.add_reader(self._pipe.fileno(), self._on_ready)
+        self._loop.add_reader(self._sentinel, self._on_end)
+
+    def _on_ready(self) -> None:
+        self._loop.remove_reader(self._pipe.fileno())
+        try:
+            self._pipe.recv_bytes()
+        except EOFError:
+            return  # its end tells
+        if not self.ready.done():
+            self.ready.set_result(True)
+
+    def _on_end(self) -> None:
+        self._loop.remove_reader(self._sentinel)
+        self._loop.remove_reader(self._pipe.fileno())
+        self._process.join()
+        code = cast(int, self._process.exitcode)
+        self._pipe.close()
+        self._process.close()
+        if not self.ready.done():
+            self.ready.set_result(False)
+        self.ended.set_result(code)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal, unless it has ended."""
+        if not self.ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def stop(self, patience: float | None) -> int:
+        """Have it shut down gracefully; kill it after *patience* seconds. Return its exit code."""
+        self.send_signal(signal.SIGTERM)
+        done, _ = await asyncio.wait((self.ended,), timeout=patience)
+        if not done:
+            _logger.error("worker [%d] does not end: killing it", self.pid)
+            self.send_signal(signal.SIGKILL)
+        return await asyncio.shield(self.ended)
+
+
+class Supervisor:
+    """Keeps as many workers running as it has lists of sockets.
+
+    SIGTERM and SIGINT end it gracefully, a second one at once; SIGHUP replaces the workers one by one, each
+    when its successor serves. A worker that dies is replaced; one that cannot begin to serve ends it all, if
+    that is so from the start.
+
+    Parameters:
+        options: what the workers serve, and how.
+        sockets: those of each worker.
+        on_ready: called when all serve.
+        on_stop: called when it begins to stop.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        sockets: Sequence[Sequence[socket.socket]],
+        *,
+        on_ready: Callable[[], object],
+        on_stop: Callable[[], object],
+    ) -> None:
+        self._options = options
+        self._sockets = sockets
+        self._on_ready = on_ready
+        self._on_stop = on_stop
+        self._stop = asyncio.Event()
+        self._restart = asyncio.Event()
+        self._workers: set[Worker] = set()
+        graceful = options.serve.get("timeout_graceful_shutdown", 30.0)
+        # One deadline is for connections, another for the application.
+        self._patience: float | None = None if graceful is None else 2 * graceful + MERCY
+
+    async def run(self) -> int:
+        """Supervise until a signal comes, or the first workers fail; return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._restart.set)
+        stopping = loop.create_task(self._stop.wait())
+        working = loop.create_task(self._work())
+        try:
+            await asyncio.wait((stopping, working), return_when=asyncio.FIRST_COMPLETED)
+            code = FAILED if working.done() and not self._stop.is_set() else 0
+            if working.done():
+                working.result()
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.wait((working, stopping))
+            await self._end()
+        return code
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._stop.is_set():
+            for worker in self._workers:
+                worker.send_signal(signal.SIGKILL)
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        self._on_stop()
+        self._stop.set()
+
+    async def _end(self) -> None:
+        if self._workers:
+            await asyncio.gather(*(worker.stop(self._patience) for worker in self._workers))
+
+    def _started(self, sockets: Sequence[socket.socket]) -> Worker:
+        worker = Worker(self._options, sockets)
+        self._workers.add(worker)
+        worker.ended.add_done_callback(lambda _: self._workers.discard(worker))
+        return worker
+
+    async def _work(self) -> None:
+        """Return if the first workers fail; else for ever."""
+        workers = [self._started(sockets) for sockets in self._sockets]
+        if not all([await worker.ready for worker in workers]):
+            return
+        self._on_ready()
+        async with asyncio.TaskGroup() as group:
+            slots = [
+                _Slot(worker, functools.partial(self._started, sockets))
+                for worker, sockets in zip(workers, self._sockets, strict=True)
+            ]
+            for slot in slots:
+                group.create_task(slot.keep())
+            while await self._restart.wait():
+                self._restart.clear()
+                _logger.info("replacing the workers")
+                for slot in slots:
+                    await slot.replace(self._patience)
+
+
+class _Slot:
+    """The place of one worker, in which one follows another."""
+
+    def __init__(self, worker: Worker, start: Callable[[], Worker]) -> None:
+        self._worker = worker
+        self._start = start
+        self._replacing = asyncio.Lock()
+
+    async def keep(self) -> None:
+        """Start a worker whenever the one that is there has died."""
+        failures = 0
+        while True:
+            worker = self._worker
+            code = await asyncio.shield(worker.ended)
+            if worker is not self._worker:
+                continue
+            async with self._replacing:
+                # One that served has done its part; those that fail at once wait longer each time.
+                failures = 0 if worker.ready.result() else failures + 1
+                _logger.error("worker [%d] died: %s; starting another", worker.pid, _reason(code))
+                if failures:
+                    await asyncio.sleep(min(2.0**failures, SLOWEST))
+                self._worker = self._start()
+
+    async def replace(self, patience: float | None) -> None:
+        """Start a successor, and end the worker once that serves; keep it if that does not."""
+        async with self._replacing:
+            old, new = self._worker, self._start()
+            if not await new.ready:
+                _logger.error("worker [%d] could not start: worker [%d] goes on", new.pid, old.pid)
+                return
+            self._worker = new
+            await old.stop(patience)
+
+
+def _reason(code: int) -> str:
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-code).name
+    return f"exit code {code}"
