@@ -25,6 +25,7 @@ COMMANDS = {
     "connect": Command("everwire.cli.connect.command", "Try out"),
     "echo": Command("everwire.cli.echo", "Try out"),
     "serve": Command("everwire.cli.serve", "Serve"),
+    "bench": Command("everwire.cli.bench.command", "Measure"),
     "version": Command("everwire.cli.version", "About"),
 }
 """The commands by name, in the order of the help. Each is a function of that name in its module."""
@@ -33,6 +34,7 @@ EXAMPLES = """[bold]Examples[/]
 [cyan]everwire serve[/]  [dim]a server, and a page to try it from[/]
 [cyan]everwire connect localhost:8080/echo[/]  [dim]talk to it from this terminal[/]
 [cyan]everwire echo :9000[/]  [dim]a server that returns what it is sent[/]
+[cyan]everwire bench ws://localhost:9000[/]  [dim]how much that server can take[/]
 [cyan]everwire COMMAND --help[/]  [dim]what a command takes[/]"""
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}

@@ -9,11 +9,12 @@ import platform
 import socket
 import ssl as tls
 import sys
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, Literal
 
 from everwire._core.connection import Connection
+from everwire._core.settings import Settings
 from everwire.errors import InvalidStatus
 from everwire.websocket.backoff import Attempts, Backoff
 from everwire.websocket.body import BodyReader
@@ -79,6 +80,7 @@ class connect:
         max_backlog: bytes waiting to be sent that ``send_nowait`` may reach.
         overflow: what happens then: ``"close"`` the connection, or ``"drop"`` the message.
         listener: an object whose methods are called for messages, instead of ``recv``.
+        create_connection: makes a :class:`Connection` from its settings, of a subclass perhaps.
         backoff: when ``async for`` connects again, and when it gives up.
         logger: where to log; by default the logger ``everwire.client``.
 
@@ -127,6 +129,7 @@ class connect:
         overflow: Literal["close", "drop"] = "close",
         # What happens with it
         listener: Listener | None = None,
+        create_connection: Callable[[Settings], Connection] | None = None,
         backoff: Backoff | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
@@ -149,6 +152,7 @@ class connect:
             proxy_ssl=proxy_ssl,
             open_timeout=open_timeout,
         )
+        self._create_connection = create_connection or Connection
         self._backoff = backoff
         self._logger = logger
         self._settings = client_settings(
@@ -244,5 +248,10 @@ class connect:
         context, hostname = self._way.security(target)
         stream = await self._way.dial(target.uri)
         return await open_connection(
-            self._settings, self._way.template(target), stream, context=context, server_hostname=hostname
+            self._settings,
+            self._way.template(target),
+            stream,
+            context=context,
+            server_hostname=hostname,
+            create_connection=self._create_connection,
         )

@@ -7,7 +7,7 @@ import errno
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from secrets import token_bytes
 from typing import Any
@@ -173,6 +173,7 @@ async def open_connection(
     *,
     context: ssl.SSLContext | None,
     server_hostname: str | None,
+    create_connection: Callable[[Settings], Connection] = Connection,
 ) -> Connection | BodyReader:
     """Opens a WebSocket connection over a connected socket, or a transport, which it takes over.
 
@@ -184,7 +185,7 @@ async def open_connection(
         HandshakeError: the server's answer does not open a WebSocket.
     """
     opening = Opening(*template.fill())
-    connection = Connection(settings)
+    connection = create_connection(settings)
     connection.data = opening
     try:
         if isinstance(stream, socket.socket):

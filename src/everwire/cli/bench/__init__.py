@@ -1,0 +1,1 @@
+"""``everwire bench``: a load generator. The command, the processes that make the load, its report."""
