@@ -120,7 +120,9 @@ def measure(url: str, *args: str | Path, status: int = 0) -> tuple[dict[str, Any
 @pytest.mark.parametrize("processes", [1, 2])
 def test_as_many_messages_are_reported_as_the_server_counts(processes: int) -> None:
     with target() as server:
-        results, _ = measure(f"{server.url}/echo", "-c", "5", "-d", "3", "-s", "100", "-p", str(processes))
+        results, _ = measure(
+            f"{server.url}/echo", "-c", "5", "-d", "3", "--size", "100", "-p", str(processes)
+        )
         counted = len(server.listener.messages)
         assert results["total"] == {"sent": counted, "received": counted}
         assert 100 < results["received"] < counted, "the warm-up is left out"
@@ -237,7 +239,7 @@ def test_tls(certificates: Certificates) -> None:
         assert measure(url, "--cacert", certificates.ca_file)[0]["received"] > 10
         assert measure(url, "--insecure")[0]["received"] > 10
         results, program = measure(url, status=1)
-        assert results["errors"]["certificate"]["count"] == 50
+        assert results["errors"]["tls"]["count"] == 50
         assert "--cacert" in program.output
 
 
@@ -253,10 +255,8 @@ def test_what_is_sent_can_be_chosen(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("Grüße", encoding="utf-8")
     (tmp_path / "data").write_bytes(b"\xff\x00")
     for args, sent in {
-        ("--message", "hello"): "hello",
         ("--file", str(tmp_path / "text"), "--binary"): "Grüße".encode(),
         ("--file", str(tmp_path / "data")): b"\xff\x00",
-        ("--size", "0"): "",
     }.items():
         with target() as server:
             measure(f"{server.url}/echo", "--rate", "50", "-c", "1", *args)
@@ -360,17 +360,17 @@ def test_what_is_no_websocket_is_reported(what: str) -> None:
 @pytest.mark.parametrize(
     ("args", "problem"),
     [
-        (["localhost:8080"], "localhost:8080"),
+        (["ftp://localhost"], "ftp"),
         (["ws://localhost", "--size", "big"], "'big' is not a size"),
         (["ws://localhost", "--size", "1GiB"], "0 to 268,435,456 bytes"),
         (["ws://localhost", "--size", "1", "--message", "x"], "exclude each other"),
         (["ws://localhost", "--file", "nowhere"], "nowhere cannot be read"),
-        (["ws://localhost", "--header", "nothing"], "'nothing' is not a header"),
+        (["ws://localhost", "--header", "nothing"], "'nothing' begins no header"),
         (["ws://localhost", "--header", "Upgrade: h2c"], "Upgrade"),
         (["ws://localhost", "--rate", "0"], "--rate is"),
         (["ws://localhost", "--rate", "5", "--mode", "idle"], "none are"),
         (["wss://localhost", "--cacert", "nowhere"], "there is no file nowhere"),
-        (["wss://localhost", "--cacert", __file__], "holds no certificates"),
+        (["wss://localhost", "--cacert", __file__], "has no certificates"),
         (["ws://localhost", "--json", "nowhere/x.json"], "there is no folder nowhere"),
         (["ws://localhost", "--mode", "flood"], "flood"),
         (["ws://localhost", "--connections", "0"], "--connections"),

@@ -46,8 +46,9 @@ cdef enum:
     BOARD_CELLS = 1 << 16
 
 MODES = {"echo": ECHO, "fanout": FANOUT, "push": PUSH, "idle": PUSH}
-BOARD_SIZE = BOARD_CELLS
-"""Messages of a fan-out that the board has room for: how far a connection may be behind the sender."""
+BOARD_SIZE = 2 * BOARD_CELLS + 1
+"""Numbers on the board of a fan-out: for each of the last 65,536 messages its own and when it was sent, and how many
+there were in all, once the sender has stopped; -1 for what is not known yet."""
 
 
 cdef inline void write_hex(uint8_t* out, uint32_t number) noexcept nogil:
@@ -68,8 +69,8 @@ cdef class Load:
             *depth* allows; what is sent late counts from when it was due. None: each answer is followed by the next message.
         check: compare each answer with what was sent, byte for byte.
         stamp: make each message unique, by its first 16 characters; for a *message* of that size at least.
-        board: for ``"fanout"``: memory for 2 * BOARD_SIZE numbers of 64 bits, in which the sender notes what it has sent
-            and when; processes share it.
+        board: for ``"fanout"``: memory for BOARD_SIZE numbers of 64 bits, all -1 at first, in which the sender notes what
+            it has sent and when; processes share it.
 
     Raises:
         ValueError: a parameter is out of its range.
@@ -111,10 +112,10 @@ cdef class Load:
         if stamp and self.size < STAMP:
             raise ValueError(f"a stamp takes {STAMP} bytes, and the message has {self.size}")
         if self.mode == FANOUT:
-            if board is None or len(board) != 2 * BOARD_SIZE:
-                raise ValueError(f"a fan-out needs a board of {2 * BOARD_SIZE} numbers")
-            if depth > BOARD_SIZE:
-                raise ValueError(f"depth is at most {BOARD_SIZE} for a fan-out, not {depth}")
+            if board is None or len(board) != BOARD_SIZE:
+                raise ValueError(f"a fan-out needs a board of {BOARD_SIZE} numbers")
+            if depth > BOARD_CELLS:
+                raise ValueError(f"depth is at most {BOARD_CELLS} for a fan-out, not {depth}")
             self.board = board
         self.scratch = PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.payload), self.size)
         self.check, self.stamp, self.depth = check, stamp, depth
@@ -207,6 +208,8 @@ cdef class Load:
     def stop(self):
         """Send nothing any more."""
         self.phase = ENDING
+        if self.sender is not None:
+            self.board[2 * BOARD_CELLS] = self.sender.sent
         if self.timer >= 0:
             asyncio.get_running_loop().remove_reader(self.timer)
             ew_timer_close(self.timer)
@@ -240,12 +243,26 @@ cdef class Load:
 
     @property
     def under_way(self) -> int:
-        """Messages that were sent and not answered yet; of a fan-out, not received by all of this process yet."""
+        """Messages that this load has sent and that are not answered yet; of a fan-out, not received by all of its own."""
         cdef Driver driver
         cdef int64_t total = 0
         for driver in self.drivers:
             total += driver.under_way()
         return total
+
+    @property
+    def behind(self) -> int:
+        """Connections that not all messages of the fan-out have reached; all while the sender may send more."""
+        cdef Driver driver
+        cdef int64_t last
+        cdef Py_ssize_t found = 0
+        if self.mode != FANOUT:
+            return 0
+        last = self.board[2 * BOARD_CELLS]
+        for driver in self.drivers:
+            if driver.member and (last < 0 or <int64_t>driver.got < last):
+                found += 1
+        return found
 
     def take(self):
         """Return what was counted since it was last taken: messages sent, messages received, bytes of these, the

@@ -1,114 +1,97 @@
-"""The command ``everwire bench``: its options, the run, what is said at the end."""
+"""The command ``everwire bench``. What it needs is imported when it runs."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
-import signal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 from typer import BadParameter
 
-import everwire
-from everwire.cli import settings as options
-from everwire.cli.bench.crew import run_job
-from everwire.cli.bench.job import STAMP, Job, make_message
-from everwire.cli.bench.progress import Progress
-from everwire.cli.bench.results import Results
-from everwire.cli.bench.summary import print_summary
-from everwire.cli.settings import Loop
+from everwire.cli.bench.options import (
+    AllowErrors,
+    Binary,
+    Check,
+    Compression,
+    Connections,
+    Depth,
+    Duration,
+    File,
+    Json,
+    Message,
+    Mode,
+    Processes,
+    Ramp,
+    Rate,
+    Seed,
+    Size,
+    Timeout,
+    Unix,
+    Url,
+    Warmup,
+    WhichLoop,
+)
+from everwire.cli.connect.options import Cacert, Cookie, Header, Insecure, Origin, Subprotocol
+from everwire.cli.settings import Loop, parse_size, pick_loop
 
-__all__ = ["bench"]
+if TYPE_CHECKING:
+    from everwire.cli.bench.job import Job
+    from everwire.cli.bench.progress import Progress
+    from everwire.cli.bench.results import Results
 
-MOST_CONNECTIONS = 1_000_000
+__all__ = ["EPILOG", "bench"]
+
 MOST_BYTES = 1 << 28
 """Bytes of the largest message."""
 
+EPILOG = """[bold]Examples[/]
+[cyan]everwire bench :8080/echo[/]  [dim]50 connections, as fast as answers come[/]
+[cyan]everwire bench :8080/echo -c 1000 --rate 20000 --check[/]  [dim]what latency is at that rate[/]
+[cyan]everwire bench :8080/room --mode fanout -c 5000 -p 2[/]  [dim]one sends, all receive[/]
+[cyan]everwire bench wss://example.com/feed --mode push --json results.json[/]
+
+[bold]Exit codes[/]
+0 without errors · 1 with errors, unless --allow-errors · 2 wrong usage"""
+
 
 def bench(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where the server is: ws://localhost:8080/echo.")],
-    mode: Annotated[
-        Literal["echo", "fanout", "push", "idle"],
-        typer.Option(
-            help="echo: each message is answered; fanout: what one connection sends comes back to all; "
-            "push: the server sends as it likes; idle: connections are only held."
-        ),
-    ] = "echo",
-    connections: Annotated[
-        int, typer.Option("--connections", "-c", min=1, max=MOST_CONNECTIONS, help="Connections in all.")
-    ] = 50,
-    size: Annotated[
-        str | None,
-        typer.Option("--size", "-s", metavar="SIZE", help="Of a message: 16, 1KiB, 1MiB.  \\[default: 64]"),
-    ] = None,
-    message: Annotated[str | None, typer.Option(metavar="TEXT", help="Send this, instead of words.")] = None,
-    file: Annotated[Path | None, typer.Option(metavar="FILE", help="Send what is in this file.")] = None,
-    binary: Annotated[
-        bool | None,
-        typer.Option("--binary/--text", help="Type of the messages.  \\[default: text; a file as it is]"),
-    ] = None,
-    depth: Annotated[
-        int, typer.Option("--depth", "-d", min=1, max=65536, help="Messages under way per connection.")
-    ] = 1,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            metavar="PER SECOND",
-            help="Send so many messages a second in all, whether answers come or not; latency counts from "
-            "when a message was due.  \\[default: as fast as answers come]",
-        ),
-    ] = None,
-    duration: Annotated[
-        float, typer.Option("--duration", "-t", metavar="SECONDS", min=0.1, help="How long to measure.")
-    ] = 10.0,
-    warmup: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0, help="What comes first and does not count.")
-    ] = 1.0,
-    ramp: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS", min=0, help="Open the connections over so long; 0: as fast as it goes."
-        ),
-    ] = 0.0,
-    processes: Annotated[
-        int, typer.Option("--processes", "-p", min=1, max=256, help="Processes that share the work.")
-    ] = 1,
-    check: Annotated[bool, typer.Option("--check", help="Compare every answer with what was sent.")] = False,
-    timeout: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", min=0.1, help="How long opening, and the last answers, may take."),
-    ] = 10.0,
-    subprotocol: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Subprotocol to offer. Repeatable.")
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option("--header", "-H", metavar="'NAME: VALUE'", help="Further header. Repeatable."),
-    ] = None,
-    origin: Annotated[str | None, typer.Option(metavar="ORIGIN", help="The header Origin.")] = None,
-    compression: Annotated[bool, typer.Option("--compression", help="Offer permessage-deflate.")] = False,
-    insecure: Annotated[bool, typer.Option("--insecure", "-k", help="Take any certificate.")] = False,
-    cacert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Trust these certificates (PEM), and no others.")
-    ] = None,
-    unix: Annotated[Path | None, typer.Option(metavar="PATH", help="Connect to this Unix socket.")] = None,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="What the words of messages are drawn by.")] = 1,
-    loop: Annotated[Loop, typer.Option(help="Event loop; auto is uvloop if it is installed.")] = Loop.AUTO,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write the results there; - prints them.")
-    ] = None,
-    allow_errors: Annotated[
-        bool, typer.Option("--allow-errors", help="End with 0 even if there were errors.")
-    ] = False,
+    url: Url,
+    mode: Mode = "echo",
+    connections: Connections = 50,
+    depth: Depth = 1,
+    rate: Rate = None,
+    processes: Processes = 1,
+    size: Size = None,
+    message: Message = None,
+    file: File = None,
+    binary: Binary = None,
+    check: Check = False,
+    compression: Compression = False,
+    seed: Seed = 1,
+    duration: Duration = 10.0,
+    warmup: Warmup = 1.0,
+    ramp: Ramp = 0.0,
+    timeout: Timeout = 10.0,
+    header: Header = None,
+    subprotocol: Subprotocol = None,
+    origin: Origin = None,
+    cookie: Cookie = None,
+    unix: Unix = None,
+    insecure: Insecure = False,
+    cacert: Cacert = None,
+    loop: WhichLoop = Loop.AUTO,
+    json: Json = None,
+    allow_errors: AllowErrors = False,
 ) -> None:
     """Put a WebSocket server under load, and measure it: rate, latency, errors."""
+    from everwire.cli.bench.job import STAMP, Job
+    from everwire.cli.connect import request
+
+    target, _ = request.parse_url(url)
     content = _message(size, message, file, binary, seed, empty=mode in ("push", "idle"))
     job = Job(
-        url=url,
+        url=target,
         mode=mode,
         connections=connections,
         message=content,
@@ -120,7 +103,7 @@ def bench(
         timeout=timeout,
         check=check,
         stamp=check and message is None and file is None and len(content) >= STAMP,
-        headers=tuple(_header(each) for each in header or ()),
+        headers=(*request.parse_headers(header or []), *request.parse_cookies(cookie or [])),
         origin=origin,
         subprotocols=tuple(subprotocol or ()),
         insecure=insecure,
@@ -130,24 +113,46 @@ def bench(
         total=connections,
     )
     _check(job)
-    if json_file is not None and not Path(json_file).absolute().parent.is_dir():
-        raise BadParameter(f"there is no folder {Path(json_file).parent} for {Path(json_file).name}")
-    loop_name, _ = options.pick_loop(loop)
-    results = Results(job, min(processes, connections))
-    console = Console(stderr=json_file == "-", highlight=False)
+    outputs = [Path(json)] if json is not None and json != "-" else []
+    for path in outputs:
+        if not path.absolute().parent.is_dir():
+            raise BadParameter(f"there is no folder {path.parent} for {path.name}")
+    errors = _measure(job, processes, loop, json)
+    if errors and not allow_errors:
+        raise typer.Exit(1)
+
+
+def _measure(job: Job, processes: int, loop: Loop, json: str | None) -> int:
+    """Run it, say what was found, and return how many errors there were."""
+    import asyncio
+    from json import dumps
+
+    from rich.console import Console
+
+    from everwire.cli.bench.progress import Progress
+    from everwire.cli.bench.results import Results
+    from everwire.cli.bench.summary import print_summary
+
+    loop_name, _ = pick_loop(loop)
+    results = Results(job, min(processes, job.connections))
+    console = Console(stderr=json == "-", highlight=False)
     asyncio.run(_run(results, loop_name, Progress(console, results)))
     print_summary(console, results)
-    if json_file == "-":
-        print(json.dumps(results.to_json(), indent=2))
-    elif json_file is not None:
-        Path(json_file).write_text(json.dumps(results.to_json(), indent=2) + "\n")
-        console.print(f"Results: {json_file}", style="dim")
-    if results.errors and not allow_errors:
-        raise typer.Exit(1)
+    if json == "-":
+        print(dumps(results.to_json(), indent=2))
+    elif json is not None:
+        Path(json).write_text(dumps(results.to_json(), indent=2) + "\n")
+        console.print(f"Results: {json}", style="dim", markup=False)
+    return results.errors
 
 
 async def _run(results: Results, loop: str, progress: Progress) -> None:
     """Run, show how it goes, and end early at a signal; at a second one at once."""
+    import asyncio
+    import signal
+
+    from everwire.cli.bench.crew import run_job
+
     stop = asyncio.Event()
     running = asyncio.current_task()
     assert running is not None
@@ -172,52 +177,47 @@ def _message(
     Raises:
         BadParameter: it is given twice, or cannot be sent.
     """
+    from everwire.cli.bench.job import make_message
+
     if (size is not None) + (message is not None) + (file is not None) > 1:
         raise BadParameter("--size, --message and --file exclude each other: each says what to send")
     if message is not None:
         return message.encode() if binary else message
     if file is not None:
-        try:
-            content = file.read_bytes()
-            if binary is not None:
-                return content if binary else content.decode()
-        except OSError as error:
-            raise BadParameter(f"{file} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise BadParameter(f"{file} is no text: send it with --binary") from error
-        with contextlib.suppress(UnicodeDecodeError):
-            return content.decode()
-        return content
-    bytes_wanted = 0 if empty and size is None else 0 if size == "0" else options.parse_size(size or "64")
-    if bytes_wanted is None or bytes_wanted > MOST_BYTES:
+        return _content(file, binary)
+    wanted = 0 if size == "0" or (empty and size is None) else parse_size(size or "64")
+    if wanted is None or wanted > MOST_BYTES:
         raise BadParameter(f"a message has 0 to {MOST_BYTES:,} bytes, not {size}")
-    return make_message(bytes_wanted, binary=bool(binary), seed=seed)
+    return make_message(wanted, binary=bool(binary), seed=seed)
 
 
-def _header(line: str) -> tuple[str, str]:
-    name, colon, value = line.partition(":")
-    if not colon or not name.strip():
-        raise BadParameter(f"{line!r} is not a header; write it like 'Authorization: Bearer abc'")
-    return name.strip(), value.strip()
+def _content(file: Path, binary: bool | None) -> str | bytes:
+    """What is in a file: as text if it is text, unless it is said otherwise."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise BadParameter(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        return content if binary else content.decode()
+    except UnicodeDecodeError as error:
+        if binary is None:
+            return content
+        raise BadParameter(f"{file} is no text: send it with --binary") from error
 
 
 def _check(job: Job) -> None:
-    """Find out before any process is started that connections cannot be asked for like this.
+    """Find out before any process is started whether connections can be asked for like this.
 
     Raises:
         BadParameter: an option has a value that cannot be.
     """
+    import everwire
+
     if job.rate is not None and not job.rate > 0:
         raise BadParameter(f"--rate is a number of messages a second above 0, not {job.rate:g}")
     if job.rate is not None and job.mode not in ("echo", "fanout"):
         raise BadParameter(f"--rate is for messages that are sent, and with --mode {job.mode} none are")
-    if job.cacert is not None and not Path(job.cacert).is_file():
-        raise BadParameter(f"there is no file {job.cacert}")
     try:
         everwire.connect(job.url, **job.connect_options())
-    except everwire.InvalidURI as error:
-        raise BadParameter(f"{error}; write it like ws://localhost:8080/echo") from error
-    except OSError as error:
-        raise BadParameter(f"{job.cacert} holds no certificates (PEM): {error}") from error
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise BadParameter(str(error)) from error

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from everwire._core.load import BOARD_SIZE
 from everwire.cli.bench.job import Job, split
+from everwire.cli.bench.mistakes import Mistake
 from everwire.cli.bench.results import Results
 
 __all__ = ["run_job"]
@@ -58,7 +59,8 @@ class Process:
         part = results.parts[self.number]
         if not part.done:
             status = await self.child.wait()
-            results.mistake("a process failed", f"it ended with status {status} before its time: see above")
+            example = f"it ended with status {status} before its time: see above"
+            results.count(Mistake("a process failed", example))
             part.ready = part.done = True
             on_ready()
 
@@ -73,7 +75,7 @@ async def run_job(job: Job, processes: int, loop: str, results: Results, stop: a
 
     with tempfile.NamedTemporaryFile(prefix="everwire-bench-") as board:
         if job.mode == "fanout":
-            board.write(b"\xff" * (16 * BOARD_SIZE))
+            board.write(b"\xff" * (8 * BOARD_SIZE))
             board.flush()
             job = replace(job, board=board.name)
         async with _started(split(job, processes), loop) as crew:
@@ -88,8 +90,9 @@ async def run_job(job: Job, processes: int, loop: str, results: Results, stop: a
                     await process.tell(f"go {results.began}")
             await _until_over(listening, stopping, job.mode == "fanout")
             results.interrupted = stop.is_set()
-            for process in crew:
-                await process.tell("stop")
+            if results.interrupted or results.seconds < 0.9 * job.duration:
+                for process in crew:
+                    await process.tell("stop")
             await asyncio.gather(*listening)
             stopping.cancel()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import random
-import ssl
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
+
+from everwire.websocket.uri import parse_uri
 
 __all__ = ["STAMP", "Job", "Mode", "make_message", "split"]
 
@@ -87,15 +89,15 @@ class Job:
         """The options of :class:`everwire.connect` for its connections.
 
         Raises:
-            OSError: the file of certificates cannot be used.
+            BadParameter: the file of certificates cannot be used, or there is no TLS to use it for.
         """
         context = None
-        if self.url.lower().startswith(("wss:", "https:")):
-            context = ssl.create_default_context(cafile=self.cacert)
-            context.set_alpn_protocols(["http/1.1"])
-            if self.insecure:
-                context.check_hostname = False
-                context.verify_mode = ssl.CERT_NONE
+        if self.insecure or self.cacert is not None:
+            from everwire.cli.connect.request import tls_context
+
+            cacert = None if self.cacert is None else Path(self.cacert)
+            uri = parse_uri(self.url)
+            context = tls_context(uri, insecure=self.insecure, cacert=cacert, cert=None, key=None)
         return {
             "ssl": context,
             "origin": self.origin,

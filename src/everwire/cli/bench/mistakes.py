@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import errno
-import socket
-import ssl
+from typing import NamedTuple
 
 import everwire
+from everwire.cli.explain import explain, explain_close
+from everwire.cli.text import escape
+from everwire.websocket.uri import parse_uri
 
-__all__ = ["hint", "kind_of_close", "kind_of_failure"]
+__all__ = ["Mistake", "ended", "failed", "hint"]
 
 HINTS = {
     "refused": "nothing listens there, or too many connect at once: is it started? Does --ramp help?",
-    "no such host": "the name is not known: is it spelled right?",
-    "unreachable": "the network does not lead there",
-    "out of descriptors": "a process may open no more files: raise the limit (ulimit -n), or use --processes",
-    "out of ports": "no port is left to connect from: use fewer connections, or another machine",
-    "certificate": "give the authority's certificate with --cacert, or do without any check with --insecure",
-    "TLS": "is it a server with TLS? If not, the URL begins with ws://",
+    "descriptors": "a process may open no more files: raise the limit (ulimit -n), or use --processes",
+    "ports": "no port is left to connect from: use fewer connections, or another machine",
+    "timeout": "connections are accepted too slowly: use --ramp, or a longer --timeout",
     "HTTP 401": "credentials go into the URL, or into --header 'Authorization: ...'",
-    "HTTP 403": "perhaps the server wants an --origin, or a cookie or token in a --header",
-    "HTTP 404": "is the path of the URL right?",
-    "HTTP 426": "is this path of the server one for WebSockets?",
+    "HTTP 403": "perhaps the server wants an --origin, or a --cookie or token in a --header",
     "HTTP 429": "the server limits the rate of new connections: use --ramp",
     "HTTP 503": "the server, or a proxy before it, takes no more connections",
-    "no WebSocket": "something answers there, but no WebSocket server: are the port and the path right?",
-    "not opened in time": "connections are accepted too slowly: use --ramp, or a longer --timeout",
     "lost": "did the server crash, or a proxy before it give up?",
     "closed 1001": "the server went away: was it stopped?",
     "closed 1008": "the server's policy does not allow this: does it expect other messages, or fewer?",
     "closed 1009": "the message is too big for the server: use a smaller --size, or raise the server's limit",
-    "closed 1011": "the server met an error of its own: see its log",
+    "closed 1012": "the server restarts",
     "closed 1013": "the server finds that we read too slowly: use more --processes",
-    "against the protocol": "the server sent what the protocol does not allow",
+    "protocol": "the server sent what the protocol does not allow",
     "no answer": "does the server answer each message? There is --mode push for one that sends by itself, "
     "and --mode fanout for one that sends to all",
     "wrong size": "is it an echo server? For one that sends to all there is --mode fanout",
@@ -42,46 +37,39 @@ HINTS = {
 }
 
 
+class Mistake(NamedTuple):
+    """What went wrong: its kind, by which it is counted, what happened, and what to do about it."""
+
+    kind: str
+    example: str
+    hint: str = ""
+
+
 def hint(kind: str) -> str:
-    """What to do about errors of this kind; empty if that is for their message to say."""
+    """What to do about errors of this kind; empty if nothing is known."""
     return HINTS.get(kind, "")
 
 
-def kind_of_failure(error: BaseException) -> tuple[str, str]:
-    """The kind of the error with which a connection did not open, and what it says."""
-    text = str(error) or type(error).__name__
+def failed(error: BaseException, url: str, timeout: float) -> Mistake:
+    """Why a connection did not open."""
+    problem = explain(error, parse_uri(url), timeout=timeout)
+    kind = problem.kind
     match error:
         case everwire.InvalidStatus():
-            return f"HTTP {error.response.status}", text
-        case everwire.HandshakeError():
-            return "no WebSocket", text
-        case ssl.SSLCertVerificationError():
-            return "certificate", error.verify_message or text
-        case ssl.SSLError():
-            return "TLS", text
-        case TimeoutError():
-            return "not opened in time", text
-        case socket.gaierror():
-            return "no such host", text
-        case ConnectionRefusedError() | FileNotFoundError():
-            return "refused", text
+            kind = f"HTTP {error.response.status}"
         case OSError(errno=errno.EMFILE | errno.ENFILE):
-            return "out of descriptors", text
+            kind = "descriptors"
         case OSError(errno=errno.EADDRNOTAVAIL):
-            return "out of ports", text
-        case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
-            return "unreachable", text
-        case OSError():
-            return "lost", text
+            kind = "ports"
         case _:
-            return type(error).__name__, text
+            pass
+    return Mistake(kind, problem.message, hint(kind) or problem.remedy)
 
 
-def kind_of_close(ws: everwire.Connection, code: int, reason: str) -> tuple[str, str]:
-    """The kind of the error with which an open connection ended, and what is known about it."""
+def ended(ws: everwire.Connection, code: int) -> Mistake:
+    """Why a connection that was open ended."""
+    problem = explain_close(ws.close_error if isinstance(ws.close_error, everwire.ConnectionClosed) else None)
     if ws.failure is not None:
-        return "against the protocol", str(ws.failure)
-    if code == 1006:
-        return "lost", "the connection ended without a closing handshake"
-    said = f"the server closed the connection with {code}"
-    return f"closed {code}", f"{said}: {reason}" if reason else said
+        return Mistake("protocol", escape(str(ws.failure)), hint("protocol"))
+    kind = "lost" if code == 1006 else f"closed {code}"
+    return Mistake(kind, problem.message, hint(kind) or problem.remedy)

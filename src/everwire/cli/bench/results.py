@@ -8,9 +8,9 @@ from typing import Any
 
 from everwire._core.histogram import Histogram
 from everwire.cli.bench.job import Job
-from everwire.cli.bench.mistakes import hint
+from everwire.cli.bench.mistakes import Mistake
 
-__all__ = ["PERCENTILES", "Bucket", "Mistake", "Results"]
+__all__ = ["PERCENTILES", "Bucket", "Counted", "Results"]
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 BUCKETS = 200
@@ -22,16 +22,16 @@ RECENT = 1.0
 
 
 @dataclass(slots=True)
-class Mistake:
+class Counted:
     """Errors of one kind.
 
     Attributes:
         count: how many there were.
-        example: what the first one said.
+        first: the first one.
     """
 
     count: int
-    example: str
+    first: Mistake
 
 
 @dataclass(slots=True)
@@ -94,7 +94,7 @@ class Results:
         """Seconds that the opening of all connections took."""
         self.sent = self.received = 0
         """Messages of the whole run, warm-up and end included."""
-        self.mistakes: dict[str, Mistake] = {}
+        self.mistakes: dict[str, Counted] = {}
         self.interrupted = False
         self.width = max(NARROWEST, math.ceil((job.warmup + job.duration) / BUCKETS * 10) / 10)
         self.buckets: dict[int, Bucket] = {}
@@ -109,8 +109,8 @@ class Results:
         part.phase, part.at, part.open, part.under_way = phase, at, report["open"], report["under_way"]
         self.sent += sent
         self.received += received
-        for kind, (count, example) in report["mistakes"].items():
-            self.mistake(kind, example, count)
+        for count, mistake in report["mistakes"]:
+            self.count(Mistake(*mistake), count)
         if phase == "measuring":
             part.seconds += seconds
             part.sent += sent
@@ -130,9 +130,9 @@ class Results:
         elif report.get("event") == "done":
             part.done, part.cpu = True, report["cpu"]
 
-    def mistake(self, kind: str, example: str, count: int = 1) -> None:
-        """Count errors of a kind."""
-        self.mistakes.setdefault(kind, Mistake(0, example)).count += count
+    def count(self, mistake: Mistake, times: int = 1) -> None:
+        """Count an error, so many times."""
+        self.mistakes.setdefault(mistake.kind, Counted(0, mistake)).count += times
 
     def _add_to_bucket(self, at: int, seconds: float, sent: int, received: int, times: Histogram) -> None:
         middle = (at - (self.began or at)) / 1e9 - seconds / 2
@@ -171,7 +171,7 @@ class Results:
     @property
     def errors(self) -> int:
         """Errors of all kinds."""
-        return sum(mistake.count for mistake in self.mistakes.values())
+        return sum(counted.count for counted in self.mistakes.values())
 
     @property
     def seconds(self) -> float:
@@ -236,7 +236,7 @@ class Results:
             "opening_us": quantiles(self.openings),
             "openings_per_s": round(self.opened / self.opening_seconds, 1) if self.opening_seconds else None,
             "errors": {
-                kind: {"count": each.count, "example": each.example, "hint": hint(kind)}
+                kind: {"count": each.count, "example": each.first.example, "hint": each.first.hint}
                 for kind, each in self.mistakes.items()
             },
             "series": [

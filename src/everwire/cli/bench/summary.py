@@ -7,7 +7,6 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from everwire.cli.bench.mistakes import hint
 from everwire.cli.bench.results import PERCENTILES, Results
 from everwire.cli.bench.units import count, data, duration, rate
 
@@ -45,12 +44,12 @@ def print_summary(console: Console, results: Results) -> None:
     if results.times.count:
         console.print()
         console.print(_latencies(results))
-    for kind, mistake in results.mistakes.items():
+    for kind, counted in results.mistakes.items():
         console.print()
-        line = Text.assemble((f"{count(mistake.count)} x {kind}", "bold red"), ": ", mistake.example)
+        line = Text.assemble((f"{count(counted.count)} x {kind}", "bold red"), ": ", counted.first.example)
         console.print(line, soft_wrap=True)
-        if remedy := hint(kind):
-            console.print(Text(f"  {remedy}", "dim"), soft_wrap=True)
+        if counted.first.hint:
+            console.print(Text(f"  {counted.first.hint}", "dim"), soft_wrap=True)
     for note in notes(results):
         console.print()
         console.print(Text(note, "yellow"), soft_wrap=True)

@@ -22,7 +22,8 @@ import everwire
 from everwire._core.histogram import Histogram
 from everwire._core.load import BOARD_SIZE, Driver, Load
 from everwire.cli.bench.job import Job
-from everwire.cli.bench.mistakes import kind_of_close, kind_of_failure
+from everwire.cli.bench.mistakes import Mistake, ended, failed, hint
+from everwire.cli.text import escape
 
 __all__ = ["INTERVAL", "main"]
 
@@ -48,7 +49,7 @@ class Watcher(everwire.Listener):
 
     def on_close(self, ws: everwire.Connection, code: int, reason: str) -> None:
         """A connection is over."""
-        self.worker.lose(ws, code, reason)
+        self.worker.lose(ws, code)
 
 
 class Worker:
@@ -73,7 +74,7 @@ class Worker:
         self.phase = "opening"
         self.drivers: set[Driver] = set()
         self.opening_times = Histogram()
-        self.mistakes: dict[str, tuple[int, str]] = {}
+        self.mistakes: dict[str, tuple[int, Mistake]] = {}
         self.stopped = asyncio.Event()
         self.closed = asyncio.Event()
         self.interrupted = False
@@ -146,7 +147,7 @@ class Worker:
         try:
             driver = await everwire.connect(self.job.url, **options)
         except (OSError, everwire.EverwireError) as error:
-            self.count(*kind_of_failure(error))
+            self.count(failed(error, self.job.url, self.job.timeout))
             return
         finally:
             gate.release()
@@ -156,7 +157,7 @@ class Worker:
             self.load.add(driver, number)
             self.drivers.add(driver)
 
-    def lose(self, ws: everwire.Connection, code: int, reason: str) -> None:
+    def lose(self, ws: everwire.Connection, code: int) -> None:
         """A connection is over, before its time unless all of them end."""
         assert isinstance(ws, Driver)
         self.drivers.discard(ws)
@@ -165,14 +166,14 @@ class Worker:
             if not self.drivers:
                 self.closed.set()
         else:
-            self.count(*kind_of_close(ws, code, reason))
+            self.count(ended(ws, code))
             if self.phase != "opening" and not self.load.alive:
                 self.stopped.set()
 
-    def count(self, kind: str, example: str, times: int = 1) -> None:
+    def count(self, mistake: Mistake, times: int = 1) -> None:
         """Count an error, and keep the first of its kind."""
-        before, first = self.mistakes.get(kind, (0, example))
-        self.mistakes[kind] = before + times, first
+        before, first = self.mistakes.get(mistake.kind, (0, mistake))
+        self.mistakes[mistake.kind] = before + times, first
 
     # The load
 
@@ -202,12 +203,14 @@ class Worker:
         """Give what is under way the time to be answered, and count what is not."""
         seconds = INTERRUPTED if self.interrupted else self.job.timeout
         deadline = time.monotonic() + seconds
-        while self.load.under_way and self.load.alive and time.monotonic() < deadline:
+        while (self.load.under_way or self.load.behind) and self.load.alive and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
             if self.interrupted:
                 deadline = min(deadline, time.monotonic() + INTERRUPTED)
-        if (left := self.load.under_way) and not self.interrupted and self.load.alive:
-            self.count("no answer", f"{left} messages were not answered within {seconds:g} s", left)
+        left = self.load.under_way or self.load.behind
+        if left and not self.interrupted and self.load.alive:
+            example = f"no answer came within {seconds:g} seconds"
+            self.count(Mistake("no answer", example, hint("no answer")), left)
 
     async def _close_all(self) -> None:
         self._enter("closing")
@@ -225,8 +228,8 @@ class Worker:
         """Say what was counted since the last report."""
         sent, received, size, times, mistakes = self.load.take()
         for kind, (count, example) in mistakes.items():
-            self.count(kind, example, count)
-        mistakes, self.mistakes = self.mistakes, {}
+            self.count(Mistake(kind, escape(example), hint(kind)), count)
+        counted, self.mistakes = self.mistakes, {}
         line = {
             "phase": self.phase,
             "at": time.monotonic_ns(),
@@ -236,7 +239,7 @@ class Worker:
             "bytes": size,
             "under_way": self.load.under_way,
             "times": times.dump(),
-            "mistakes": mistakes,
+            "mistakes": list(counted.values()),
             **values,
         }
         sys.stdout.write(json.dumps(line) + "\n")
@@ -250,7 +253,7 @@ class Worker:
 
 def _map_board(path: str) -> memoryview[int]:
     with open(path, "r+b") as file:
-        return memoryview(mmap.mmap(file.fileno(), 16 * BOARD_SIZE)).cast("q")
+        return memoryview(mmap.mmap(file.fileno(), 8 * BOARD_SIZE)).cast("q")
 
 
 async def _lines() -> AsyncIterator[str]:
