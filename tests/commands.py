@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
 import re
@@ -15,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 TIMEOUT = 30.0
 """Seconds that a program may take to say what is waited for, or to end; generous, for machines under load."""
@@ -46,6 +47,8 @@ class Program:
                 stderr=theirs,
                 cwd=cwd,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", "TERM": "xterm-256color", **(env or {})},
+                start_new_session=terminal,
+                preexec_fn=_take_terminal if terminal else None,
             )
         finally:
             os.close(theirs)
@@ -68,6 +71,14 @@ class Program:
         while (found := re.search(pattern, self.output)) is None:
             assert self._read(deadline), f"{pattern!r} was not printed:\n{self.output}"
         return found
+
+    def write(self, text: str) -> None:
+        """Type this at its terminal."""
+        os.write(self._ours, text.encode())
+
+    def attributes(self) -> list[Any]:
+        """The settings of its terminal."""
+        return termios.tcgetattr(self._ours)
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -95,6 +106,11 @@ class Program:
             data = os.read(self._ours, 65536) if ready else b""
         self.output += data.decode(errors="replace")
         return bool(data)
+
+
+def _take_terminal() -> None:
+    """Make standard input the terminal that controls this process, as a shell's is."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def everwire(

@@ -157,13 +157,14 @@ def _certificate(error: ssl.SSLCertVerificationError, uri: WebSocketURI) -> Prob
 
 
 def _tls(error: ssl.SSLError, uri: WebSocketURI, where: str) -> Problem:
-    reason = error.reason or ""
+    # Some of these errors are made by hand, and have a message only.
+    reason = getattr(error, "reason", None) or re.sub(r"[ -]+", "_", str(error)).upper()
     if reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG", "HTTP_REQUEST"):
         remedy = f"this port may speak no TLS: connect to ws://{uri.host_header}{uri.path}"
         return Problem("tls", f"{where} does not answer in TLS", remedy)
-    why = reason.replace("_", " ").lower() or escape(str(error))
+    why = escape(reason.replace("_", " ").lower())
     remedy = ""
-    if "CERTIFICATE_REQUIRED" in reason or "HANDSHAKE_FAILURE" in reason or "BAD_CERTIFICATE" in reason:
+    if re.search("CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE", reason):
         remedy = "the server may want a certificate of yours: --cert FILE --key FILE"
     return Problem("tls", f"TLS with {where} failed: {why}", remedy)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import tempfile
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -25,6 +27,9 @@ MAX_HISTORY = 1 << 20
 
 MAX_ENTRY = 16 << 10
 """Characters of the longest line that is kept in the history."""
+
+LAST_LINES = 1.0
+"""Seconds that lines have to be sent when the user leaves."""
 
 
 def history_file() -> Path:
@@ -96,6 +101,7 @@ class Prompt:
             except OSError as error:
                 view.note(f"no history is kept: {error}")
         self._view = view
+        self._lines: asyncio.Queue[str] = asyncio.Queue()
         self._session: PromptSession[str] = PromptSession(
             output=output,
             history=history,
@@ -103,7 +109,7 @@ class Prompt:
             complete_style=CompleteStyle.COLUMN,
             complete_while_typing=Condition(self._is_command),
             reserve_space_for_menu=1 + len(COMMANDS),
-            key_bindings=_bindings(),
+            key_bindings=self._bindings(),
             style=STYLE,
             erase_when_done=True,
         )
@@ -113,28 +119,53 @@ class Prompt:
 
     async def run(self, session: Session) -> None:
         """Take lines until the user leaves."""
+        async with asyncio.TaskGroup() as group:
+            performing = group.create_task(self._perform(session))
+            await self._read(session)
+            # What was entered before Ctrl-D is still sent, unless that takes long.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_LINES):
+                    await self._lines.join()
+            performing.cancel()
+        session.leave()
+
+    async def _read(self, session: Session) -> None:
+        """Let the user edit lines, until Ctrl-D.
+
+        The prompt stays while lines are carried out: it keeps the terminal from its driver, which would echo
+        keys.
+        """
 
         def message() -> FormattedText:
             return FormattedText([("class:prompt" if session.is_open else "class:prompt.off", "> ")])
 
         while True:
             try:
-                line = await self._session.prompt_async(message, handle_sigint=False)
+                await self._session.prompt_async(message, handle_sigint=False)
             except EOFError:
-                session.leave()
                 return
             except KeyboardInterrupt:
                 session.interrupt()
-                continue
-            if line:
-                await perform(session, self._view, line)
 
+    async def _perform(self, session: Session) -> None:
+        while True:
+            line = await self._lines.get()
+            await perform(session, self._view, line)
+            self._lines.task_done()
 
-def _bindings() -> KeyBindings:
-    bindings = KeyBindings()
+    def _bindings(self) -> KeyBindings:
+        bindings = KeyBindings()
 
-    @bindings.add("escape", "enter")
-    def _(event: KeyPressEvent) -> None:  # pyright: ignore[reportUnusedFunction]
-        event.current_buffer.insert_text("\n")
+        def enter(event: KeyPressEvent) -> None:
+            buffer = event.current_buffer
+            if buffer.text:
+                self._lines.put_nowait(buffer.text)
+                buffer.append_to_history()
+                buffer.reset()
 
-    return bindings
+        def new_line(event: KeyPressEvent) -> None:
+            event.current_buffer.insert_text("\n")
+
+        bindings.add("enter", filter=~is_searching)(enter)
+        bindings.add("escape", "enter")(new_line)
+        return bindings

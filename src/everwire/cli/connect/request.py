@@ -56,6 +56,8 @@ def parse_headers(lines: list[str]) -> list[tuple[str, str]]:
         if not colon or not _token.fullmatch(name):
             # The value may be a secret.
             raise BadParameter(f"{name!r} begins no header; write it like 'Authorization: Bearer TOKEN'")
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]", value):
+            raise BadParameter(f"the value of {name} has a character that a header cannot have")
         headers.append((name, value.strip()))
     return headers
 

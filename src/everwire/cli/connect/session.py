@@ -137,6 +137,7 @@ class Session:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self.interrupt)
         source = asyncio.create_task(self._feed())
+        source.add_done_callback(self._fed)
         try:
             ended = await (self._stay() if self.plan.reconnect else self._once())
         except asyncio.CancelledError:
@@ -152,6 +153,8 @@ class Session:
                 self.ws.abort()
             with contextlib.suppress(BrokenPipeError):
                 await self.view.flush()
+        if not source.cancelled() and (error := source.exception()) is not None:
+            raise error
         return ended if self._exit is None else self._exit
 
     async def send(self, message: str | bytes) -> None:
@@ -282,6 +285,10 @@ class Session:
             while True:
                 await asyncio.sleep(self.plan.ping_interval)
                 await self.view.ponged(await ws.ping())
+
+    def _fed(self, source: asyncio.Task[None]) -> None:
+        if not source.cancelled() and source.exception() is not None and self._main is not None:
+            self._main.cancel()
 
     async def _feed(self) -> None:
         try:

@@ -29,14 +29,16 @@ class CommandError(Exception):
     """A command cannot be carried out: what is wrong, and how it is written."""
 
 
-async def _send(session: Session, message: str | bytes) -> None:
-    if not session.is_open:
+async def _send(session: Session, view: TerminalView, message: str | bytes) -> None:
+    if session.ws is None:
+        view.note("not connected yet: sent as soon as that is done")
+    elif not session.is_open:
         raise CommandError("not connected: not sent")
     await session.send(message)
 
 
 async def _text(session: Session, view: TerminalView, rest: str) -> None:
-    await _send(session, rest)
+    await _send(session, view, rest)
 
 
 async def _json(session: Session, view: TerminalView, rest: str) -> None:
@@ -46,7 +48,7 @@ async def _json(session: Session, view: TerminalView, rest: str) -> None:
         raise CommandError(f"not JSON, not sent: {error}") from None
     except RecursionError:
         raise CommandError("not sent: too deeply nested") from None
-    await _send(session, rest)
+    await _send(session, view, rest)
 
 
 async def _binary(session: Session, view: TerminalView, rest: str) -> None:
@@ -54,7 +56,7 @@ async def _binary(session: Session, view: TerminalView, rest: str) -> None:
         data = bytes.fromhex(rest.replace("0x", " "))
     except ValueError:
         raise CommandError("not hexadecimal, not sent; write it like /binary 00 ff 10") from None
-    await _send(session, data)
+    await _send(session, view, data)
 
 
 async def _file(session: Session, view: TerminalView, rest: str) -> None:
@@ -66,7 +68,7 @@ async def _file(session: Session, view: TerminalView, rest: str) -> None:
     except (OSError, RuntimeError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise CommandError(f"{path} cannot be read: {why}") from None
-    await _send(session, data)
+    await _send(session, view, data)
 
 
 async def _ping(session: Session, view: TerminalView, rest: str) -> None:
@@ -161,9 +163,9 @@ async def perform(session: Session, view: TerminalView, line: str) -> None:
     """Do what a line of the prompt says: send it, or carry out its command."""
     try:
         if not line.startswith("/"):
-            await _send(session, line)
+            await _send(session, view, line)
         elif line.startswith("//"):
-            await _send(session, line[1:])
+            await _send(session, view, line[1:])
         else:
             name, _, rest = line[1:].partition(" ")
             command = COMMANDS.get(name)

@@ -6,10 +6,9 @@ import asyncio
 from datetime import datetime
 
 from prompt_toolkit.application import get_app_or_none
-from prompt_toolkit.application.run_in_terminal import in_terminal
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.output import Output
-from prompt_toolkit.shortcuts import print_formatted_text
+from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import Style
 
 import everwire
@@ -43,20 +42,21 @@ FRAME = 0.03
 """Seconds between two updates of the screen: what comes faster is shown together."""
 
 MAX_PENDING = 2000
-"""Pieces of text that may wait for the next update; then nothing more is received until it is done."""
+"""Pieces of text that may wait for the next update; then it comes at once."""
 
 
 class TerminalView:
     """Prints to a terminal; while a prompt is there, above it.
 
     Args:
-        output: where to print; None is standard output.
+        output: the terminal.
     """
 
-    def __init__(self, output: Output | None = None) -> None:
+    def __init__(self, output: Output) -> None:
         self._output = output
         self._pending: Fragments = []
-        self._writer: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._shown_at = 0.0
 
     def connecting(self, uri: str) -> None:
         """An attempt begins."""
@@ -79,7 +79,7 @@ class TerminalView:
         """A message has come."""
         self._message("class:in", "←", message)
         if len(self._pending) > MAX_PENDING:
-            await self.flush()
+            self._show()
 
     def sent(self, message: str | bytes) -> None:
         """A message was sent."""
@@ -113,8 +113,7 @@ class TerminalView:
 
     async def flush(self) -> None:
         """Everything is shown when this returns."""
-        if self._writer is not None:
-            await self._writer
+        self._show()
 
     def _message(self, style: str, arrow: str, message: str | bytes) -> None:
         shown = content(message)
@@ -137,15 +136,31 @@ class TerminalView:
 
     def _put(self, fragments: Fragments) -> None:
         self._pending += fragments
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
+        app = get_app_or_none()
+        if app is None or not app.is_running:
+            self._show()
+        elif self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(max(loop.time(), self._shown_at + FRAME), self._show)
 
-    async def _write(self) -> None:
-        while self._pending:
-            async with in_terminal():
-                pending, self._pending = self._pending, []
-                print_formatted_text(
-                    FormattedText(pending), end="", style=STYLE, output=self._output, flush=True
-                )
-            if get_app_or_none() is not None:
-                await asyncio.sleep(FRAME)
+    def _show(self) -> None:
+        """Print what is pending; a prompt gives way, and is drawn again below.
+
+        prompt_toolkit's own way for this, run_in_terminal, leaves the terminal to its driver meanwhile, which
+        echoes keys and swallows a Ctrl-D.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        app = get_app_or_none()
+        running = app is not None and app.is_running
+        if app is not None and running:
+            app.renderer.erase()
+            self._shown_at = asyncio.get_running_loop().time()
+        print_formatted_text(self._output, FormattedText(pending), STYLE)
+        self._output.flush()
+        if app is not None and running:
+            app.invalidate()
