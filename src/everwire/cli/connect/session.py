@@ -271,8 +271,9 @@ class Session:
             self._open.clear()
             problem = explain_close(error)
             close = error.sent if problem.kind == "client" else error.received
-            await self.view.closed(problem, close.code if close else 1006, close.reason if close else "")
-            return Exit.CLOSED if is_regular(error) or self._leaving else Exit.LOST
+            regular = is_regular(error) or self._leaving
+            await self.view.closed(problem, close or everwire.Close(1006, ""), regular=regular)
+            return Exit.CLOSED if regular else Exit.LOST
         finally:
             if pinger is not None:
                 pinger.cancel()

@@ -28,12 +28,16 @@ ONE_LINE = 80
 _token = re.compile(r'("(?:[^"\\]|\\.)*")(?=(\s*:)?)|([^\s{}\[\]:,"]+)|([{}\[\]:,])')
 
 
-def content(message: str | bytes) -> Fragments:
-    """What a message says; with line breaks if that takes several lines."""
+def content(message: str | bytes, *, layout: bool = True) -> Fragments:
+    """What a message says; with line breaks if that takes several lines.
+
+    Args:
+        layout: whether JSON may take several lines.
+    """
     if isinstance(message, bytes):
         return _dump(message)
     if is_json(message):
-        return _limited(_pretty(message))
+        return _limited(_pretty(message, one_line=not layout or len(message) <= ONE_LINE))
     return _limited([("", message)])
 
 
@@ -64,10 +68,9 @@ def _reject(word: str) -> Any:
     raise ValueError(word)
 
 
-def _pretty(text: str) -> Fragments:
+def _pretty(text: str, *, one_line: bool) -> Fragments:
     """JSON laid out anew from its tokens: it is not parsed and written again, which could alter it."""
     tokens = list(_token.finditer(text))
-    short = len(text) <= ONE_LINE
     out: Fragments = []
     depth = 0
     for at, token in enumerate(tokens):
@@ -82,18 +85,18 @@ def _pretty(text: str) -> Fragments:
             before = after = ""
             if mark in "{[":
                 depth += 1
-                after = "" if following in "}]" else _line(depth, short, "")
+                after = "" if following in "}]" else _line(depth, one_line, "")
             elif mark in "}]":
                 depth -= 1
-                before = "" if preceding in "{[" else _line(depth, short, "")
+                before = "" if preceding in "{[" else _line(depth, one_line, "")
             else:
-                after = " " if mark == ":" else _line(depth, short, " ")
+                after = " " if mark == ":" else _line(depth, one_line, " ")
             out.append(("class:json.mark", before + mark + after))
     return out
 
 
-def _line(depth: int, short: bool, otherwise: str) -> str:
-    return otherwise if short else "\n" + "  " * depth
+def _line(depth: int, one_line: bool, otherwise: str) -> str:
+    return otherwise if one_line else "\n" + "  " * depth
 
 
 def _limited(fragments: Fragments) -> Fragments:

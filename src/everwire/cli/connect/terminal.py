@@ -30,6 +30,10 @@ STYLE = Style.from_dict(
         "hex": "",
         "prompt": "ansicyan bold",
         "prompt.off": "ansibrightblack bold",
+        "completion-menu.completion": "bg:default ansicyan",
+        "completion-menu.completion.current": "noreverse bg:ansicyan ansiblack",
+        "completion-menu.meta.completion": "bg:default ansibrightblack",
+        "completion-menu.meta.completion.current": "bg:default",
         "json.key": "ansiblue",
         "json.string": "ansigreen",
         "json.number": "ansicyan",
@@ -77,21 +81,21 @@ class TerminalView:
 
     async def received(self, message: str | bytes) -> None:
         """A message has come."""
-        self._message("class:in", "←", message)
+        self._message("class:in", "←", message, layout=True)
         if len(self._pending) > MAX_PENDING:
             self._show()
 
     def sent(self, message: str | bytes) -> None:
         """A message was sent."""
-        self._message("class:out", "→", message)
+        # Whoever typed it knows what it is.
+        self._message("class:out", "→", message, layout=False)
 
     async def ponged(self, seconds: float) -> None:
         """A ping was answered."""
         self.say([("", f"pong after {seconds * 1000:.1f} ms")])
 
-    async def closed(self, problem: Problem, code: int, reason: str) -> None:
+    async def closed(self, problem: Problem, close: everwire.Close, *, regular: bool) -> None:
         """The connection is over."""
-        regular = code in (1000, 1001, 1005)
         style = "class:dim" if regular else "class:bad"
         self._line([("" if regular else style, problem.message)], mark=(style, "●"))
         if problem.remedy and not regular:
@@ -115,8 +119,8 @@ class TerminalView:
         """Everything is shown when this returns."""
         self._show()
 
-    def _message(self, style: str, arrow: str, message: str | bytes) -> None:
-        shown = content(message)
+    def _message(self, style: str, arrow: str, message: str | bytes, *, layout: bool) -> None:
+        shown = content(message, layout=layout)
         multiline = any("\n" in text for _, text in shown) or (isinstance(message, bytes) and bool(message))
         head: Fragments = [(style, f"{arrow} "), ("class:dim", f"{described(message)}  ")]
         if multiline:

@@ -37,8 +37,8 @@ class View(Protocol):
     async def ponged(self, seconds: float) -> None:
         """A ping was answered after so many seconds."""
 
-    async def closed(self, problem: Problem, code: int, reason: str) -> None:
-        """The connection is over, by whom ``problem.kind`` says."""
+    async def closed(self, problem: Problem, close: everwire.Close, *, regular: bool) -> None:
+        """The connection is over, by whom ``problem.kind`` says; ``regular``: as agreed, or as wished for."""
 
     async def failed(self, problem: Problem) -> None:
         """Something did not work."""
@@ -77,10 +77,10 @@ class RawView:
     async def ponged(self, seconds: float) -> None:
         """A ping was answered: nothing to say."""
 
-    async def closed(self, problem: Problem, code: int, reason: str) -> None:
+    async def closed(self, problem: Problem, close: everwire.Close, *, regular: bool) -> None:
         """The connection is over."""
         self.note(problem.message)
-        if problem.remedy and code not in (1000, 1001, 1005):
+        if problem.remedy and not regular:
             self.note(problem.remedy)
 
     async def failed(self, problem: Problem) -> None:
@@ -131,10 +131,10 @@ class JsonView:
         """A ping was answered."""
         await self._print("ping", latency=round(seconds, 6))
 
-    async def closed(self, problem: Problem, code: int, reason: str) -> None:
+    async def closed(self, problem: Problem, close: everwire.Close, *, regular: bool) -> None:
         """The connection is over."""
-        name = CLOSE_CODES.get(code)
-        await self._print("close", code=code, name=name, reason=reason, by=problem.kind)
+        name = CLOSE_CODES.get(close.code)
+        await self._print("close", code=close.code, name=name, reason=close.reason, by=problem.kind)
 
     async def failed(self, problem: Problem) -> None:
         """Something did not work."""
