@@ -15,6 +15,7 @@ LAYERS = {
     "asgi": {"errors", "websocket", "_core"},
     "": {"errors", "websocket", "web", "_core"},  # the package itself: what it exports
     "cli": {"errors", "websocket", "web", "_core", "asgi", ""},
+    "pytest_plugin": {"websocket", "asgi"},
 }
 """What each layer may import, apart from itself."""
 
