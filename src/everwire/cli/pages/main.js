@@ -18,19 +18,27 @@ let current = null;
 
 const here = (path) => new URL(path, location.href.replace(/^http/, "ws")).href.replace(/[?#].*/, "");
 
-// ---- drawing: once a frame, whatever has happened within it
+// ---- drawing: once for all that happens within a frame, and not at every frame while messages pour in
 
-let due = false;
+const BETWEEN = 30; // milliseconds
+let due = false, drawnAt = 0;
 
 function changed(session) {
   if (due || (session !== current && session.drawnState === session.state)) return;
   due = true;
-  if (document.hidden) setTimeout(draw);
+  const early = drawnAt + BETWEEN - performance.now();
+  if (document.hidden || early > 0) setTimeout(drawSoon, Math.max(early, 0));
+  else drawSoon();
+}
+
+function drawSoon() {
+  if (document.hidden) draw();
   else requestAnimationFrame(draw);
 }
 
 function draw() {
   due = false;
+  drawnAt = performance.now();
   drawTabs();
   drawState();
   drawFigures();
@@ -122,7 +130,7 @@ const pulsed = { sent: 0, received: 0 };
 function pulse(name, count) {
   const span = $("span"), more = count > pulsed[name];
   pulsed[name] = count;
-  if (!more || span.childElementCount >= 8 || document.hidden || still.matches) return;
+  if (!more || span.childElementCount >= 4 || document.hidden || still.matches) return;
   const node = span.appendChild(h("span", { className: `pulse ${name}` }));
   const frames = [
     { transform: "none", opacity: 0 },

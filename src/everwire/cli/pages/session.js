@@ -50,8 +50,13 @@ export class Session {
     this.rates = { sent: new Rate(), received: new Rate() };
     this.roundTrips = new Histogram();
     this.trace = new Trace();
-    this.pending = [];
+    this.#forgetPending();
     this.changed(this);
+  }
+
+  #forgetPending() {
+    this.pending = [];
+    this.oldest = 0;
   }
 
   #setState(state, status) {
@@ -72,7 +77,7 @@ export class Session {
     clearTimeout(this.retry);
     this.retry = null;
     this.asked = this.wasOpen = false;
-    this.pending = [];
+    this.#forgetPending();
     this.outbox.length = 0;
     this.offered = this.subprotocols.split(/[\s,]+/).filter(Boolean);
     try {
@@ -159,11 +164,26 @@ export class Session {
 
   #transmit() {
     for (const data of this.outbox.splice(0)) {
-      const now = performance.now(), { pending } = this;
-      if (pending.length >= MAX_PENDING && now - pending[0].at > OVERDUE) pending.shift();
-      if (pending.length < MAX_PENDING) pending.push({ data, at: now });
+      this.#expect(data, performance.now());
       this.socket?.send(data);
     }
+  }
+
+  /** Note when a message was sent; of very many at once only some are timed. */
+  #expect(data, at) {
+    const { pending } = this, full = pending.length - this.oldest >= MAX_PENDING;
+    if (full && at - pending[this.oldest].at > OVERDUE) this.#answered(this.oldest);
+    else if (full) return;
+    pending.push({ data, at });
+  }
+
+  /** Take a message out of those that an answer is awaited for: nearly always it is the oldest. */
+  #answered(index) {
+    if (index !== this.oldest) return this.pending.splice(index, 1);
+    this.pending[this.oldest++] = undefined;
+    if (this.oldest < MAX_PENDING) return undefined;
+    this.pending.splice(0, this.oldest);
+    return (this.oldest = 0);
   }
 
   // ---- receiving
@@ -176,11 +196,11 @@ export class Session {
   }
 
   #takeRoundTrip(data, size, now) {
-    const until = Math.min(this.pending.length, SEARCHED);
-    for (let index = 0; index < until; index++) {
+    const until = Math.min(this.pending.length, this.oldest + SEARCHED);
+    for (let index = this.oldest; index < until; index++) {
       if (!isEcho(this.pending[index].data, data, size)) continue;
       const rtt = now - this.pending[index].at;
-      this.pending.splice(index, 1);
+      this.#answered(index);
       this.roundTrips.add(rtt);
       this.trace.add(rtt);
       return rtt;

@@ -54,6 +54,32 @@ function server({ address, subprotocols }) {
   );
 }
 
+function browserApi({ address, subprotocols }) {
+  const list = subprotocols.length ? `, [${subprotocols.map(quote).join(", ")}]` : "";
+  return join(
+    "import asyncio",
+    "import everwire",
+    "",
+    "",
+    "async def main():",
+    "    closed = asyncio.Event()",
+    `    url = ${quote(address)}`,
+    `    socket = everwire.WebSocket(url${list})`,
+    "",
+    "    def on_message(event):",
+    "        print(event.data)",
+    "        socket.close()",
+    "",
+    '    socket.onopen = lambda event: socket.send("Hello, wire!")',
+    "    socket.onmessage = on_message",
+    "    socket.onclose = lambda event: closed.set()",
+    "    await closed.wait()",
+    "",
+    "",
+    "asyncio.run(main())",
+  );
+}
+
 function javascript({ address, subprotocols }) {
   const list = subprotocols.length ? `, [${subprotocols.map(quote).join(", ")}]` : "";
   return join(
@@ -68,7 +94,12 @@ function javascript({ address, subprotocols }) {
 }
 
 /** What there is a program for: its label, what makes it. */
-export const SNIPPETS = { client: ["Client", client], server: ["Server", server], javascript: ["JavaScript", javascript] };
+export const SNIPPETS = {
+  client: ["Client", client],
+  server: ["Server", server],
+  browser: ["Browser's API", browserApi],
+  javascript: ["JavaScript", javascript],
+};
 
 const TOKENS =
   /("(?:[^"\\]|\\.)*")|(#.*|\/\/.*)|\b(async|await|def|with|as|for|in|import|const|new|class|lambda|print|return)\b|(\d+)/g;
