@@ -82,6 +82,17 @@ def test_without_its_extra_it_says_in_one_line_how_to_get_it(missing: str) -> No
     ]
 
 
+def test_connecting_does_not_wait_for_what_other_commands_need() -> None:
+    code = """import sys
+from everwire.cli.app import app
+import everwire.cli.connect.command, everwire.cli.connect.prompt
+others = ("rich", "uvicorn", "everwire.cli.serve", "everwire.cli.bench", "everwire.asgi")
+print([name for name in others if name in sys.modules])"""
+    with Program([sys.executable, "-c", code]) as program:
+        assert program.wait() == 0
+    assert program.output == "[]\n"
+
+
 def test_importing_everwire_needs_no_extra() -> None:
     code = "import sys; sys.modules['typer'] = sys.modules['rich'] = None; import everwire, everwire.cli"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
