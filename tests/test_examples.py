@@ -51,6 +51,23 @@ def test_the_client_and_the_servers(examples: Examples, name: str) -> None:
         assert server.stop(signal.SIGINT) == 0, server.output
 
 
+def test_the_browser_api(examples: Examples) -> None:
+    with examples.run("browser_api.py") as client:
+        assert client.wait() == 0, client.output
+        assert "Connection refused" in client.output
+    with examples.run("echo_server.py") as server:
+        server.wait_for(f"Serving {examples.url}")
+        with examples.run("browser_api.py") as client:
+            assert client.wait() == 0, client.output
+        assert client.output.splitlines() == [
+            "Connection established.",
+            "Data received: Hello, wire!",
+            r"Data received: b'\x00\x01\x02'",
+            "Closed with 1000: That is all",
+        ]
+        assert server.stop(signal.SIGINT) == 0, server.output
+
+
 def test_broadcast(examples: Examples) -> None:
     with examples.run("broadcast.py") as server:
         server.wait_for(f"Serving {examples.url}")

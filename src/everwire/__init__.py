@@ -40,6 +40,7 @@ from everwire.web.abort import AbortController, AbortSignal
 from everwire.web.blob import Blob
 from everwire.web.events import CloseEvent, ErrorEvent, MessageEvent
 from everwire.web.exceptions import DOMException, WebSocketError
+from everwire.web.stream import WebSocketStream
 from everwire.web.target import Event, EventTarget
 from everwire.web.websocket import WebSocket
 from everwire.websocket.auth import basic_auth
@@ -91,6 +92,7 @@ __all__ = [
     "Topic",
     "WebSocket",
     "WebSocketError",
+    "WebSocketStream",
     "basic_auth",
     "connect",
     "serve",

@@ -18,7 +18,7 @@ class AbortSignal(EventTarget):
     def __init__(self) -> None:
         super().__init__()
         self._reason: BaseException | None = None
-        self._actions: list[Callable[[], None]] = []
+        self._actions: dict[Callable[[BaseException], None], None] = {}
 
     @property
     def aborted(self) -> bool:
@@ -35,18 +35,23 @@ class AbortSignal(EventTarget):
         if self._reason is not None:
             raise self._reason
 
-    def on_abort(self, action: Callable[[], None]) -> None:
-        """Do something before the listeners are called; for what takes a signal."""
-        self._actions.append(action)
+    def on_abort(self, action: Callable[[BaseException], None]) -> Callable[[], None]:
+        """Call a function with the reason, before the listeners are called; for what takes a signal.
+
+        Returns:
+            What takes it back.
+        """
+        self._actions[action] = None
+        return lambda: self._actions.pop(action, None)
 
     def abort(self, reason: BaseException) -> None:
         """Tell everybody; for the controller."""
         if self._reason is not None:
             return
         self._reason = reason
-        actions, self._actions = self._actions, []
+        actions, self._actions = self._actions, {}
         for action in actions:
-            action()
+            action(reason)
         self._fire(Event("abort"))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["buffer_bytes", "scalar_values"]
+__all__ = ["as_message", "buffer_bytes", "scalar_values"]
 
 
 def scalar_values(text: str) -> str:
@@ -26,3 +26,18 @@ def buffer_bytes(data: Buffer) -> bytes:
         TypeError: it is no buffer.
     """
     return data if type(data) is bytes else memoryview(data).tobytes()
+
+
+def as_message(data: str | Buffer) -> str | bytes:
+    """What is sent: a ``str`` as text, the bytes of a buffer as binary.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(data, str):
+        return scalar_values(data)
+    try:
+        return buffer_bytes(data)
+    except TypeError:
+        kind = type(data).__name__
+        raise TypeError(f"a message is str or bytes-like, or a Blob, not {kind}: convert it") from None

@@ -115,7 +115,7 @@ Callback = Callable[[Any], object] | EventListener
 class Registration:
     """A listener that was added."""
 
-    __slots__ = ("callback", "capture", "handler", "once", "removed")
+    __slots__ = ("callback", "capture", "forget", "handler", "once", "removed")
 
     def __init__(
         self, callback: Callback, *, capture: bool = False, once: bool = False, handler: bool = False
@@ -126,6 +126,8 @@ class Registration:
         self.handler = handler
         """Whether it is that of an ``on...`` attribute, which ``removeEventListener`` does not remove."""
         self.removed = False
+        self.forget: Callable[[], None] | None = None
+        """What tells the signal that removes it that this is done."""
 
     def __call__(self, event: Event) -> object:
         callback = self.callback
@@ -179,9 +181,10 @@ class EventTarget:
             return
         if self._find(type, callback, capture) is not None:
             return
-        self._register(type, Registration(callback, capture=capture, once=once))
+        registration = Registration(callback, capture=capture, once=once)
         if signal is not None:
-            signal.on_abort(lambda: self.removeEventListener(type, callback, capture=capture))
+            registration.forget = signal.on_abort(lambda reason: self._unregister(type, registration))
+        self._register(type, registration)
 
     def removeEventListener(self, type: str, callback: Callback | None, *, capture: bool = False) -> None:
         """Call a function no more that was added with the same *type* and *capture*."""
@@ -258,6 +261,8 @@ class EventTarget:
     def _unregister(self, type: str, registration: Registration) -> None:
         if not registration.removed:
             registration.removed = True
+            if registration.forget is not None:
+                registration.forget()
             self._listeners[type].remove(registration)
             self._listeners_changed()
 

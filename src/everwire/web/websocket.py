@@ -17,7 +17,7 @@ from everwire.web.blob import Blob
 from everwire.web.buffered import Buffered, frame_size
 from everwire.web.events import CloseEvent, ErrorEvent, MessageEvent
 from everwire.web.exceptions import DOMException, check_closing
-from everwire.web.idl import buffer_bytes, scalar_values
+from everwire.web.idl import as_message
 from everwire.web.opening import (
     ConnectOptions,
     check_protocols,
@@ -188,17 +188,8 @@ class WebSocket(EventTarget):
         """
         if self._state is State.CONNECTING:
             raise DOMException("nothing can be sent before the event open", "InvalidStateError")
-        message: str | bytes
-        if isinstance(data, str):
-            message = scalar_values(data)
-            size = len(message) if message.isascii() else len(message.encode())
-        else:
-            try:
-                message = bytes(data) if isinstance(data, Blob) else buffer_bytes(data)
-            except TypeError:
-                kind = type(data).__name__
-                raise TypeError(f"a message is str, bytes-like or a Blob, not {kind}: convert it") from None
-            size = len(message)
+        message = as_message(bytes(data) if isinstance(data, Blob) else data)
+        size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
         connection = self._connection
         if self._state is not State.OPEN or connection is None or not connection.is_open:
             self._buffered.discarded(size)

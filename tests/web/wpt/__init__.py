@@ -1,0 +1,1 @@
+"""web-platform-tests, the folder websockets, ported case by case."""
