@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import signal
 import stat
@@ -263,6 +264,19 @@ def test_a_burst_is_shown_in_order() -> None:
         assert program.wait() == 0
         numbers = [int(each) for each in re.findall(r"message (\d+)\.", shown(program))]
     assert numbers == list(range(count))
+
+
+@pytest.mark.parametrize("key", [CTRL_C, CTRL_D])
+def test_a_flood_does_not_take_the_keyboard_away(key: str) -> None:
+    def handler(ws: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            for number in itertools.count():
+                ws.send(f"message {number}.")
+
+    with serving(handler) as url, everwire("connect", url, terminal=True) as program:
+        program.wait_for(r"message 2000\.")
+        program.write(key)
+        assert program.wait() == 0
 
 
 def test_a_password_is_asked_for_and_not_shown(tmp_path: Path) -> None:

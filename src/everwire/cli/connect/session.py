@@ -21,6 +21,9 @@ __all__ = ["Executed", "Exit", "Lines", "Plan", "Session", "Source"]
 
 STDIN = 0
 
+TURN = 32
+"""Messages that are taken in one turn of the event loop."""
+
 
 class Exit(IntEnum):
     """The exit codes."""
@@ -36,7 +39,7 @@ class Exit(IntEnum):
     MISSED = 4
     """Fewer messages came in time than --count wants."""
     INTERRUPTED = 130
-    """Interrupted twice, or before there was a connection."""
+    """Interrupted twice, or while there was no connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,6 +267,9 @@ class Session:
                     continue
                 self.received.add(message)
                 await self.view.received(message)
+                if self.received.messages % TURN == 0:
+                    # recv() does not wait while messages are there; keys and timers have their turn, too.
+                    await asyncio.sleep(0)
                 if self.received.messages == self.plan.count:
                     self._enough.set()
                     self.leave()
