@@ -14,7 +14,7 @@ const KEYS = {
 };
 
 export class Composer {
-  /** `current` gives the connection that is shown; `settled` is called when one may type. */
+  /** `current` gives the connection that is shown. */
   constructor(current) {
     this.current = current;
     this.text = $("text");
@@ -160,7 +160,8 @@ export class Composer {
     });
     if ([count, size, interval].includes(null)) return this.showHint("A number is missing, or over its limit.");
     this.showHint();
-    return new Burst(session, { count: Math.floor(count), size: Math.floor(size), interval, binary: $("burst-kind").value === "binary" }).start();
+    const options = { count: Math.floor(count), size: Math.floor(size), interval };
+    return new Burst(session, { ...options, binary: $("burst-kind").value === "binary" }).start();
   }
 
   #onKey(event) {

@@ -76,7 +76,8 @@ function choose(node, views) {
 function branch(key, value, open = false) {
   const label = key === null ? [] : [h("span", { className: "key" }, typeof key === "string" ? JSON.stringify(key) : `${key}`), ": "];
   if (value === null || typeof value !== "object") {
-    return h("div", { className: "leaf" }, ...label, h("span", { className: value === null ? "null" : typeof value }, JSON.stringify(value)));
+    const shown = h("span", { className: value === null ? "null" : typeof value }, JSON.stringify(value));
+    return h("div", { className: "leaf" }, ...label, shown);
   }
   const array = Array.isArray(value), count = array ? value.length : Object.keys(value).length;
   const brief = array ? `[ ${count} ]` : `{ ${count} }`;

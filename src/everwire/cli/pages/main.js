@@ -180,7 +180,8 @@ const labelOf = ({ address }) => {
 function drawTabs() {
   const tabs = $("tabs");
   while (tabs.childElementCount < sessions.length) {
-    const tab = h("button", { type: "button", role: "tab", "aria-controls": "panel" }, h("span", { className: "dot" }), h("span", { className: "name" }));
+    const parts = [h("span", { className: "dot" }), h("span", { className: "name" })];
+    const tab = h("button", { type: "button", role: "tab", "aria-controls": "panel" }, ...parts);
     tab.onclick = () => show(sessions[[...tabs.children].indexOf(tab)]);
     tabs.append(tab);
   }

@@ -28,7 +28,15 @@ function client({ address, subprotocols }) {
 function server({ address, subprotocols }) {
   const room = /\/room\b/.test(address);
   const handler = room
-    ? ["room = everwire.Topic()", "", "", "async def handle(ws):", "    room.add(ws)", "    async for message in ws:", "        room.publish(message)"]
+    ? [
+        "room = everwire.Topic()",
+        "",
+        "",
+        "async def handle(ws):",
+        "    room.add(ws)",
+        "    async for message in ws:",
+        "        room.publish(message)",
+      ]
     : ["async def handle(ws):", "    async for message in ws:", "        await ws.send(message)"];
   return join(
     "import asyncio",
