@@ -68,6 +68,18 @@ def test_the_browser_api(examples: Examples) -> None:
         assert server.stop(signal.SIGINT) == 0, server.output
 
 
+def test_fastapi(examples: Examples) -> None:
+    with examples.run("fastapi_app.py") as server:
+        server.wait_for(f"Serving {examples.url}")
+        with connect(f"{examples.url}/echo", proxy=None) as ws:
+            ws.send("hello")
+            assert ws.recv(timeout=20) == "hello"
+        with connect(f"{examples.url}/room", proxy=None) as ws:
+            ws.send("to all")
+            assert ws.recv(timeout=20) == "to all"
+        assert server.stop(signal.SIGINT) == 0, server.output
+
+
 def test_broadcast(examples: Examples) -> None:
     with examples.run("broadcast.py") as server:
         server.wait_for(f"Serving {examples.url}")

@@ -25,7 +25,17 @@ CLIENT = ("The request", "The way", "Limits", "Timeouts", "What happens with it"
 CONNECTION = ("Receiving", "Sending", "Pings", "Closing", "What is known of it")
 
 INTERNAL = {"attach_socket", "start", "open", "reject", "hand_over", "pause_raw", "resume_raw", "raw_write"}
-INTERNAL |= {"handed_over", "take_back", "raw_close", "raw_eof", "settings", "fileno", "opened", "next_head"}
+INTERNAL |= {
+    "handed_over",
+    "take_back",
+    "raw_close",
+    "raw_eof",
+    "settings",
+    "fileno",
+    "opened",
+    "next_head",
+    "deliberate",
+}
 """Members of a connection for serve and connect, not for users."""
 
 IN_PROSE = {"user_agent_header"}
