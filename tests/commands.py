@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 TIMEOUT = 30.0
 """Seconds that a program may take to say what is waited for, or to end; generous, for machines under load."""
@@ -127,3 +129,16 @@ def serving(*args: str | Path, port: int = 0, terminal: bool = False) -> Iterato
     with everwire("serve", *where, *args, terminal=terminal) as program:
         page = program.wait_for(r"(?s)\b(https?://[\w.:\[\]]+)/(?!\w).*Ctrl-C")
         yield program, page[1]
+
+
+@contextlib.contextmanager
+def open_mute(url: str) -> Iterator[None]:
+    """A WebSocket whose client does nothing any more once it is open."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as mute:
+        mute.sendall(
+            f"GET /echo HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        assert mute.recv(12) == b"HTTP/1.1 101"
+        yield

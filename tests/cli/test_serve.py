@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import re
 import signal
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from commands import everwire, serving
+from commands import everwire, open_mute, serving
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect, unix_connect
 
@@ -45,19 +44,6 @@ def open_socket(url: str, path: str, **options: Any) -> ClientConnection:
     address = "ws" + url.removeprefix("http") + path
     opened: ClientConnection = connect(address, proxy=None, **options)
     return opened
-
-
-@contextlib.contextmanager
-def open_mute(url: str) -> Iterator[None]:
-    """A WebSocket whose client does nothing any more once it is open."""
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=20) as mute:
-        mute.sendall(
-            f"GET /echo HTTP/1.1\r\nHost: {parts.netloc}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        assert mute.recv(12) == b"HTTP/1.1 101"
-        yield
 
 
 def test_the_page_is_served(page: str) -> None:

@@ -130,4 +130,10 @@ class Lifespan:
             raise RuntimeError(
                 f"lifespan.{kind} was sent at the wrong time: nobody asked, or it was said before"
             )
-        self._reply(None if outcome == "complete" else str(message.get("message", "")))
+        if outcome == "complete":
+            self._reply(None)
+            return
+        problem = str(message.get("message", "")).strip()
+        if "\n" in problem:  # a traceback, as Starlette gives it
+            _logger.error(problem)
+        self._reply(problem.rpartition("\n")[2])

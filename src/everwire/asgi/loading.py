@@ -54,7 +54,7 @@ def load_app(name: str, *, factory: bool = False, app_dir: str | os.PathLike[str
             raise ApplicationError(f"the factory {name} failed: {_what(error)}") from error
     if not callable(found):
         raise ApplicationError(
-            f"{name} is not an ASGI application: it is {type(found).__name__!r}, which cannot be called"
+            f"{name} is not an ASGI application: it is of type {type(found).__name__}, which cannot be called"
         )
     return cast(Application, found)
 
@@ -67,7 +67,12 @@ def _module(name: str, directory: str) -> Any:
         if name != missing and not name.startswith(f"{missing}."):
             raise ApplicationError(f"{name} cannot be imported: {_what(error)}") from error
         parent, _, last = missing.rpartition(".")
-        places = [directory] if not parent else list(sys.modules[parent].__path__)
+        places = [directory] if not parent else getattr(sys.modules[parent], "__path__", None)
+        if places is None:
+            hint = f"; write {parent}" if last == "py" else ""
+            raise ApplicationError(
+                f"there is no module {missing!r}: {parent!r} is no package{hint}"
+            ) from None
         hint = _hint(last, (module.name for module in pkgutil.iter_modules(places)))
         raise ApplicationError(f"there is no module {missing!r}, in {directory} or installed{hint}") from None
     except (Exception, SystemExit) as error:
