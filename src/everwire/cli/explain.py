@@ -182,7 +182,11 @@ def _network(error: OSError, uri: WebSocketURI, where: str) -> Problem:
         )
     if number in (errno.ECONNRESET, errno.EPIPE):
         remedy = "it may not be a WebSocket server"
-        remedy += "" if uri.secure else f"; if it speaks TLS, connect to wss://{uri.host_header}{uri.path}"
+        if uri.secure:
+            # A server that refuses in TLS 1.3 often resets the connection before its reason is read.
+            remedy += ", or want a certificate of yours: --cert FILE --key FILE"
+        else:
+            remedy += f"; if it speaks TLS, connect to wss://{uri.host_header}{uri.path}"
         return Problem("lost", f"{where} closed the connection before it answered", remedy)
     why = os.strerror(number) if number is not None and number > 0 else str(error)
     return Problem("network", f"cannot connect to {where}: {escape(why)}")
