@@ -207,7 +207,7 @@ class HandshakeError(EverwireError):
 
     status = 400
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str = "", status: int | None = None) -> None:
         super().__init__(message)
         if status is not None:
             self.status = status
@@ -284,7 +284,7 @@ class ProxyError(EverwireError):
     """The proxy refused the connection, answered nonsense, or its URI is not valid."""
 
 
-class ConcurrencyError(EverwireError):
+class ConcurrencyError(EverwireError, RuntimeError):
     """Two coroutines wait for a message of the same connection; only one may."""
 
 

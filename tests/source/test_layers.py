@@ -16,6 +16,7 @@ LAYERS = {
     "": {"errors", "websocket", "web", "_core"},  # the package itself: what it exports
     "cli": {"errors", "websocket", "web", "_core", "asgi", ""},
     "pytest_plugin": {"websocket", "asgi"},
+    "compat": {"errors", "websocket", "_core", ""},
 }
 """What each layer may import, apart from itself."""
 

@@ -66,7 +66,10 @@ cdef class Acceptor:
             if self.inet:
                 ew_no_delay(fd)
             try:
-                connection = Connection.__new__(Connection, self.settings, self.reactor.loop)
+                if self.settings.create_connection is None:
+                    connection = Connection.__new__(Connection, self.settings, self.reactor.loop)
+                else:
+                    connection = self.settings.create_connection(self.settings)
                 connection.peer = peer
                 connection.attach_fd(fd, self.tls_context, None)
                 connection.start_input()

@@ -1,5 +1,7 @@
+from typing import ClassVar
+
 from everwire._core.deflate import Deflater, Inflater
-from everwire.errors import ProtocolError
+from everwire.errors import ConnectionClosedError, ConnectionClosedOK, ProtocolError
 
 OK_CODES: frozenset[int]
 
@@ -13,6 +15,8 @@ class Codec:
     def __init__(self, deflater: Deflater, inflater: Inflater, threshold: int = 0) -> None: ...
 
 class Protocol:
+    closed_ok: ClassVar[type[ConnectionClosedOK]]
+    closed_error: ClassVar[type[ConnectionClosedError]]
     @property
     def client(self) -> bool: ...
     @property

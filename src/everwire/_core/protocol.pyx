@@ -76,6 +76,10 @@ cdef class Codec:
 cdef class Protocol:
     """A peer's side of the protocol, server or client, from the end of the handshake on."""
 
+    # What says how it ended; a subclass may have its own kinds.
+    closed_ok = ConnectionClosedOK
+    closed_error = ConnectionClosedError
+
     def __cinit__(self):
         self.state = CONNECTING
         self.max_size = 1 << 20
@@ -412,7 +416,7 @@ cdef class Protocol:
         sent = Close(self.sent_code, self.reasons[1]) if self.sent_code else None
         first = bool(self.closed_by_peer) if received is not None and sent is not None else None
         fine = received is not None and sent is not None and received[0] in OK_CODES and sent[0] in OK_CODES
-        error = (ConnectionClosedOK if fine else ConnectionClosedError)(received, sent, first)
+        error = (self.closed_ok if fine else self.closed_error)(received, sent, first)
         error.__cause__ = self.failure
         return error
 

@@ -13,6 +13,7 @@ cdef class Settings:
     cdef readonly object handler, logger, open_seconds
     cdef readonly set tasks                  # of handlers that run
     cdef readonly object on_head, on_unopened, on_idle, parse_head
+    cdef readonly object create_connection   # None: Connection itself
     cdef readonly object on_open, on_message, on_close, on_drain
     cdef readonly Py_ssize_t connections     # attached and not gone yet
     cdef readonly unsigned long long overflows

@@ -26,6 +26,7 @@ class Settings:
         on_unopened: Callable[[Connection, Exception | None], object] | None = None,
         on_idle: Callable[[], object] | None = None,
         parse_head: Callable[[bytes], object] | None = None,
+        create_connection: Callable[[Settings], Connection] | None = None,
         handler: Callable[[Connection], Awaitable[object]] | None = None,
         listener: _Callbacks | None = None,
         max_size: int | None = 1048576,
@@ -70,6 +71,8 @@ class Settings:
     def on_idle(self) -> Callable[[], object] | None: ...
     @property
     def parse_head(self) -> Callable[[bytes], object] | None: ...
+    @property
+    def create_connection(self) -> Callable[[Settings], Connection] | None: ...
     @property
     def on_open(self) -> Callable[[Connection], object] | None: ...
     @property

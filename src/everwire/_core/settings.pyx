@@ -29,6 +29,7 @@ cdef class Settings:
         on_unopened: called with the connection and an exception or None if it ends before it is open.
         on_idle: called when the last connection is gone.
         parse_head: makes the object that ``Connection.request`` returns from the bytes of a head.
+        create_connection: makes a server's connection from these settings, of a subclass perhaps; None: Connection.
         handler: a coroutine function that is run for each connection, or None.
         listener: an object with ``on_open``, ``on_message``, ``on_close`` and ``on_drain``, or None.
         max_size: bytes of the largest message that is received; None for no limit.
@@ -47,6 +48,7 @@ cdef class Settings:
         on_unopened=None,
         on_idle=None,
         parse_head=None,
+        create_connection=None,
         handler=None,
         listener=None,
         max_size=1 << 20,
@@ -66,6 +68,7 @@ cdef class Settings:
         self.on_unopened = on_unopened
         self.on_idle = on_idle
         self.parse_head = parse_head
+        self.create_connection = create_connection
         self.handler = handler
         self.tasks = set()
         self.logger = logger if logger is not None else logging.getLogger("everwire.client" if client else "everwire.server")

@@ -58,7 +58,7 @@ class Admission:
             if self._http is not None and "upgrade" not in request.headers:
                 hand_over(connection, self._http(), head)
                 return
-            accepted = self._handshake.accept(request)
+            accepted = self._accept(connection, request)
         except HandshakeError as exc:
             self._refuse(connection, error_response(exc))
             return
@@ -110,11 +110,17 @@ class Admission:
         if self._http is not None and "upgrade" not in request.headers:
             hand_over(connection, self._http(), head)
             return
-        accepted = self._handshake.accept(request)
+        if self.closing:
+            raise HandshakeError("the server is shutting down", 503)
+        accepted = self._accept(connection, request)
         if self._process_response is not None:
             self._later(self._revise(connection, request, accepted), connection)
         else:
             self._open(connection, accepted)
+
+    def _accept(self, connection: Connection, request: Request) -> Accepted:
+        """The handshake's answer to a request."""
+        return self._handshake.accept(request)
 
     async def _revise(self, connection: Connection, request: Request, accepted: Accepted) -> None:
         """Let ``process_response`` change the response, or replace it by a refusal."""

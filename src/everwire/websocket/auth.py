@@ -117,6 +117,8 @@ def basic_auth(
 
 def _fixed(credentials: Credentials) -> CheckCredentials:
     one = isinstance(credentials, tuple) and any(isinstance(part, str) for part in credentials)
+    if not isinstance(credentials, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] (callers err)
+        raise TypeError(f"credentials is a pair (username, password) or a list of these, not {credentials!r}")
     pairs: list[object] = [credentials] if one else list(credentials)
     known = [_pair(pair) for pair in pairs]
 

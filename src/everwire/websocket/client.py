@@ -247,6 +247,15 @@ class connect:
         """Makes one connection, and one opening handshake over it."""
         context, hostname = self._way.security(target)
         stream = await self._way.dial(target.uri)
+        return await self._shake_hands(target, stream, context, hostname)
+
+    async def _shake_hands(
+        self,
+        target: Target,
+        stream: socket.socket | asyncio.Transport,
+        context: tls.SSLContext | None,
+        hostname: str | None,
+    ) -> Connection | BodyReader:
         return await open_connection(
             self._settings,
             self._way.template(target),

@@ -115,8 +115,7 @@ class TransportAcceptor:
         try:
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(
-                lambda: Adapter(Connection(self._settings)), sock, **options
-            )
+            create = self._settings.create_connection or Connection
+            await self._loop.connect_accepted_socket(lambda: Adapter(create(self._settings)), sock, **options)
         except OSError:
             sock.close()  # it was gone already, or TLS failed

@@ -30,7 +30,7 @@ __all__ = ["REDIRECTS", "Target", "Way"]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-PRIVATE_HEADERS = ("Authorization", "Cookie", "Host")
+PRIVATE_HEADERS = ("Authorization", "Cookie", "Host", "Proxy-Authorization")
 """Headers of the user that are for the server of the URI, and for no other one."""
 
 

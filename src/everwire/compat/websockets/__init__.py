@@ -1,0 +1,166 @@
+"""The asyncio interface of the library ``websockets`` (version 17), on everwire's connections.
+
+::
+
+    from everwire.compat.websockets import connect, serve
+
+A program that was written for ``websockets`` runs on everwire when this is what it imports. Submodules have
+the same names: ``everwire.compat.websockets.exceptions``, ``.asyncio.client`` and so on. What differs, and
+what is missing, is in docs/reference/compat-websockets.md.
+"""
+
+from everwire.compat.websockets import (
+    datastructures,
+    exceptions,
+    extensions,
+    frames,
+    headers,
+    http11,
+    protocol,
+    typing,
+)
+from everwire.compat.websockets.asyncio.client import (
+    ClientConnection,
+    connect,
+    unix_connect,
+)
+from everwire.compat.websockets.asyncio.server import (
+    Server,
+    ServerConnection,
+    basic_auth,
+    broadcast,
+    serve,
+    unix_serve,
+)
+from everwire.compat.websockets.datastructures import (
+    Headers,
+    HeadersLike,
+    MultipleValuesError,
+)
+from everwire.compat.websockets.exceptions import (
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    DuplicateParameter,
+    HeaderLineTooLong,
+    InvalidHandshake,
+    InvalidHeader,
+    InvalidHeaderFormat,
+    InvalidHeaderValue,
+    InvalidMessage,
+    InvalidMethod,
+    InvalidOrigin,
+    InvalidParameterName,
+    InvalidParameterValue,
+    InvalidProtocol,
+    InvalidProxy,
+    InvalidProxyMessage,
+    InvalidProxyStatus,
+    InvalidState,
+    InvalidStatus,
+    InvalidUpgrade,
+    InvalidURI,
+    NegotiationError,
+    PayloadTooBig,
+    ProtocolError,
+    ProxyError,
+    RequestLineTooLong,
+    SecurityError,
+    StatusLineTooLong,
+    TooManyFragments,
+    TooManyHeaders,
+    WebSocketException,
+)
+from everwire.compat.websockets.frames import (
+    Close,
+    CloseCode,
+    Opcode,
+)
+from everwire.compat.websockets.http11 import (
+    Request,
+    Response,
+)
+from everwire.compat.websockets.protocol import (
+    Side,
+    State,
+)
+from everwire.compat.websockets.typing import (
+    Data,
+    ExtensionName,
+    ExtensionParameter,
+    LoggerLike,
+    Origin,
+    StatusLike,
+    Subprotocol,
+)
+
+__all__ = [
+    "ClientConnection",
+    "Close",
+    "CloseCode",
+    "ConcurrencyError",
+    "ConnectionClosed",
+    "ConnectionClosedError",
+    "ConnectionClosedOK",
+    "Data",
+    "DuplicateParameter",
+    "ExtensionName",
+    "ExtensionParameter",
+    "HeaderLineTooLong",
+    "Headers",
+    "HeadersLike",
+    "InvalidHandshake",
+    "InvalidHeader",
+    "InvalidHeaderFormat",
+    "InvalidHeaderValue",
+    "InvalidMessage",
+    "InvalidMethod",
+    "InvalidOrigin",
+    "InvalidParameterName",
+    "InvalidParameterValue",
+    "InvalidProtocol",
+    "InvalidProxy",
+    "InvalidProxyMessage",
+    "InvalidProxyStatus",
+    "InvalidState",
+    "InvalidStatus",
+    "InvalidURI",
+    "InvalidUpgrade",
+    "LoggerLike",
+    "MultipleValuesError",
+    "NegotiationError",
+    "Opcode",
+    "Origin",
+    "PayloadTooBig",
+    "ProtocolError",
+    "ProxyError",
+    "Request",
+    "RequestLineTooLong",
+    "Response",
+    "SecurityError",
+    "Server",
+    "ServerConnection",
+    "Side",
+    "State",
+    "StatusLike",
+    "StatusLineTooLong",
+    "Subprotocol",
+    "TooManyFragments",
+    "TooManyHeaders",
+    "WebSocketException",
+    "basic_auth",
+    "broadcast",
+    "connect",
+    "datastructures",
+    "exceptions",
+    "extensions",
+    "frames",
+    "headers",
+    "http11",
+    "protocol",
+    "serve",
+    "typing",
+    "unix_connect",
+    "unix_serve",
+]

@@ -1,0 +1,1 @@
+"""The asyncio interface of ``websockets``: client and server."""

@@ -1,0 +1,1 @@
+"""The extensions of the protocol: permessage-deflate is the only one."""
