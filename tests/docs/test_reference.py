@@ -15,6 +15,8 @@ import pytest
 import everwire
 from docs.pages import DOCS, ROOT, tables
 from everwire import errors
+from everwire.web.opening import ConnectOptions
+from everwire.web.streams import ReadableStream, WritableStream, WritableStreamDefaultWriter
 
 REFERENCE = DOCS / "reference"
 STUBS = ROOT / "src" / "everwire" / "_core"
@@ -192,6 +194,39 @@ def test_the_listener() -> None:
 def test_requests_and_responses(kind: type[Any]) -> None:
     public = {name for name in dir(kind) if not name.startswith("_")} | set(kind.__slots__)
     assert set(members("http.md", kind.__name__)) == public - {"parse", "serialize", "of"}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        everwire.WebSocket,
+        everwire.WebSocketStream,
+        everwire.Blob,
+        everwire.EventTarget,
+        everwire.AbortController,
+        everwire.Event,
+        everwire.MessageEvent,
+        everwire.ErrorEvent,
+        everwire.CloseEvent,
+        ReadableStream,
+        WritableStream,
+        WritableStreamDefaultWriter,
+    ],
+    ids=lambda kind: kind.__name__,
+)
+def test_the_browser_api(kind: type[Any]) -> None:
+    text = (REFERENCE / "websocket-api.md").read_text()
+    internal = {"of", "unlock", "stopPropagation"}
+    public = {name for name in vars(kind) if not name.startswith("_") and not name.isupper()} - internal
+    missing = {name for name in public if not re.search(rf"`(await )?([a-zA-Z.]+\.)?{name}\b", text)}
+    assert missing - {name for name in public if name in kind.__doc__} == set()
+
+
+def test_the_options_of_the_browser_api() -> None:
+    left_out = {"subprotocols", "listener", "overflow", "backoff", "create_connection"}
+    assert set(ConnectOptions.__annotations__) == set(parameters(everwire.connect)) - left_out
+    text = (REFERENCE / "websocket-api.md").read_text()
+    assert all(f"`{name}`" in text for name in left_out)
 
 
 def test_send_status() -> None:

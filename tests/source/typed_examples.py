@@ -104,3 +104,32 @@ async def errors(ws: everwire.Connection) -> None:
         assert_type(closed.reason, str)
     except everwire.EverwireError as error:
         print(error)
+
+
+async def the_browser_api() -> None:
+    """A WebSocket and a WebSocketStream as in browsers."""
+    socket = everwire.WebSocket("ws://localhost:8080", ["soap", "xmpp"], ping_interval=None)
+    socket.onopen = lambda event: print("Connection established.", socket.protocol)
+    socket.onmessage = lambda event: print(f"Data received: {event.data}")
+    socket.onerror = lambda error: print(f"Error: {error}", error.error)
+
+    async def closed(event: everwire.CloseEvent) -> None:
+        assert_type(event.code, int)
+
+    socket.onclose = closed
+    socket.addEventListener("close", closed, once=True)
+    socket.binaryType = "arraybuffer"
+    socket.send(everwire.Blob(["text", b"bytes"]))
+    socket.send(bytearray(5))
+    socket.close(3000, "bye")
+    controller = everwire.AbortController()
+    stream = everwire.WebSocketStream("ws://localhost:8080", protocols=["soap"], signal=controller.signal)
+    readable, writable, protocol, extensions = await stream.opened
+    assert_type(protocol, str)
+    assert_type(extensions, str)
+    async for message in readable:
+        assert_type(message, str | bytes)
+        await writable.getWriter().write(message)
+    code, reason = await stream.closed
+    assert_type(code, int)
+    assert_type(reason, str)

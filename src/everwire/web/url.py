@@ -15,7 +15,7 @@ __all__ = ["read_url", "write_origin", "write_url"]
 BLANK = "".join(map(chr, range(0x21)))
 """Characters that do not count at either end: C0 controls and space."""
 
-_start = re.compile(r"(wss?|https?):[/\\]*([^/\\?#]*)", re.IGNORECASE)
+_start = re.compile(r"(wss?|https?):/*([^/?#]*)", re.IGNORECASE)
 _ignored = re.compile(r"[\t\n\r]")
 _control = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -23,8 +23,8 @@ _control = re.compile(r"[\x00-\x1f\x7f]")
 def read_url(url: object) -> WebSocketURI:
     """Reads a URL, or anything whose ``str()`` is one, as browsers do: generously, but for the host.
 
-    What is blank around it is ignored, slashes may be missing or be backslashes, ``.`` and ``..`` in the path
-    are resolved. A host that other readers might take for another one is refused.
+    What is blank around it is ignored, the slashes before the host may be missing, backslashes in the path
+    are slashes, ``.`` and ``..`` are resolved. A host that others might read as another one is refused.
 
     Raises:
         DOMException: ``SyntaxError``: it is not an absolute URL of the scheme ws, wss, http or https, or

@@ -67,8 +67,8 @@ class WebSocket(EventTarget):
     Args:
         url: a URL of the scheme ws, wss, http (for ws) or https (for wss), or what has one as its ``str()``.
         protocols: a subprotocol or several to offer, the preferred ones first. The server has to accept one.
-        options: those of :class:`everwire.connect`, but for ``subprotocols``, ``listener``, ``overflow`` and
-            ``backoff``. Redirects are not followed unless ``max_redirects`` says so.
+        options: those of :class:`everwire.connect`, but for ``subprotocols``, ``listener``, ``overflow``,
+            ``backoff`` and ``create_connection``. ``max_redirects`` is 0.
 
     Raises:
         DOMException: ``SyntaxError``: the URL is not valid or has a fragment, or a subprotocol is not valid
