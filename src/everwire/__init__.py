@@ -51,6 +51,9 @@ from everwire.websocket.listener import Listener
 from everwire.websocket.messages import Headers, Request, Response
 from everwire.websocket.server import Server, serve
 
+# At the end: it needs what is above.
+from everwire import sync as sync  # isort: skip
+
 __all__ = [
     "AbortController",
     "AbortSignal",

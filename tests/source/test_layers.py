@@ -11,9 +11,10 @@ LAYERS = {
     "errors": set[str](),
     "_core": {"errors"},
     "websocket": {"errors", "_core"},
+    "sync": {"errors", "_core", "websocket"},
     "web": {"errors", "websocket", "_core"},
     "asgi": {"errors", "websocket", "_core"},
-    "": {"errors", "websocket", "web", "_core"},  # the package itself: what it exports
+    "": {"errors", "websocket", "web", "sync", "_core"},  # the package itself: what it exports
     "cli": {"errors", "websocket", "web", "_core", "asgi", ""},
     "pytest_plugin": {"websocket", "asgi"},
     "compat": {"errors", "websocket", "_core", ""},

@@ -6,7 +6,6 @@ import os
 import socket
 import time
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport uint8_t, uint32_t
@@ -16,14 +15,11 @@ from .awaitables cimport DONE, Failed
 from .endpoint cimport Audience, Extras, release
 from .frames cimport BINARY, CONTINUATION, PING, PONG, TEXT
 from .link cimport GONE
-from .protocol cimport CLOSED, CLOSING, OPEN
+from .protocol cimport CLOSED, CLOSING, OPEN, is_buffer
 from .receiver cimport Receiver
 
 from everwire._core.status import SendStatus
 from everwire.errors import InvalidState
-
-cdef extern from "Python.h":
-    const char* PyUnicode_AsUTF8AndSize(object o, Py_ssize_t* n) except NULL
 
 cdef object SENT = SendStatus.SENT
 cdef object BUFFERED = SendStatus.BUFFERED
@@ -61,24 +57,11 @@ cdef class Connection(Receiver):
 
     cdef int transmit(self, object message, object text, bint compress) except -1:
         """Send a whole message, without regard to what waits."""
-        cdef Py_ssize_t n
-        cdef const char* p
-        cdef Py_buffer view
         if self.topics is not None:
             self.catch_up()
             if self.state != OPEN:
                 raise self.closing_error()
-        if type(message) is bytes:
-            return self.send_data(TEXT if text else BINARY, <uint8_t*>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
-                                  <PyObject*>message, True, True, compress)
-        if isinstance(message, str):
-            p = PyUnicode_AsUTF8AndSize(message, &n)
-            return self.send_data(BINARY if text is False else TEXT, <uint8_t*>p, n, <PyObject*>message, True, True, compress)
-        PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
-        try:
-            return self.send_data(TEXT if text else BINARY, <uint8_t*>view.buf, view.len, NULL, True, True, compress)
-        finally:
-            PyBuffer_Release(&view)
+        return self.send_message(message, text, compress)
 
     def send(self, message, *, text=None, compress=True):
         """Send a message; wait while more than ``write_limit`` bytes are unsent.
@@ -435,16 +418,6 @@ cdef class Connection(Receiver):
     def fileno(self):
         """The descriptor of the socket; -1 when the connection is closed, and on one of asyncio's transports."""
         return self.fd
-
-
-cdef bint is_buffer(object o):
-    cdef Py_buffer view
-    try:
-        PyObject_GetBuffer(o, &view, PyBUF_SIMPLE)
-    except (TypeError, BufferError):
-        return False
-    PyBuffer_Release(&view)
-    return True
 
 
 async def each(fragments):

@@ -42,6 +42,7 @@ typedef struct {
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -219,7 +220,39 @@ static ssize_t ew_sendv(int fd, struct iovec *v, int n)
     return got;
 }
 
+/* For threads, which wait in the system itself: neither goes on by itself after a signal. */
+
+static ssize_t ew_recv_waiting(int fd, void *p, size_t n) { return recv(fd, p, n, 0); }
+static ssize_t ew_recv_now(int fd, void *p, size_t n) { return recv(fd, p, n, MSG_DONTWAIT); }
+
+static ssize_t ew_sendv_now(int fd, struct iovec *v, int n)
+{
+    struct msghdr m;
+    if (n == 1)
+        return send(fd, v->iov_base, v->iov_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    memset(&m, 0, sizeof m);
+    m.msg_iov = v;
+    m.msg_iovlen = n;
+    return sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Waits until fd can do something of `what`, or has ended: what it can do then, 0 when the seconds are over. */
+static int ew_wait(int fd, int what, double seconds)
+{
+    struct pollfd p;
+    int n;
+    p.fd = fd;
+    p.events = (what & EW_READ ? POLLIN : 0) | (what & EW_WRITE ? POLLOUT : 0);
+    p.revents = 0;
+    n = poll(&p, 1, seconds > 1e6 ? 1000000000 : seconds > 0 ? (int)(seconds * 1000) + 1 : 0);
+    if (n <= 0)
+        return n;
+    return (p.revents & (POLLIN | POLLHUP | POLLERR | POLLNVAL) ? what & EW_READ : 0) |
+           (p.revents & (POLLOUT | POLLHUP | POLLERR | POLLNVAL) ? what & EW_WRITE : 0);
+}
+
 static void ew_close(int fd) { close(fd); }
+static void ew_shutdown(int fd) { shutdown(fd, SHUT_RDWR); }
 static void ew_shutdown_write(int fd) { shutdown(fd, SHUT_WR); }
 static void ew_reset_on_close(int fd)
 {
@@ -245,15 +278,18 @@ static ssize_t ew_recv(int a, void *b, size_t c) { return -1; }
 static ssize_t ew_recv2(int a, void *b, size_t c, void *d, size_t e) { return -1; }
 static ssize_t ew_send(int a, const void *b, size_t c) { return -1; }
 static ssize_t ew_sendv(int a, struct iovec *b, int c) { return -1; }
+static ssize_t ew_recv_waiting(int a, void *b, size_t c) { return -1; }
+static ssize_t ew_recv_now(int a, void *b, size_t c) { return -1; }
+static ssize_t ew_sendv_now(int a, struct iovec *b, int c) { return -1; }
+static int ew_wait(int a, int b, double c) { return -1; }
 static void ew_close(int a) {}
+static void ew_shutdown(int a) {}
 static void ew_shutdown_write(int a) {}
 static void ew_reset_on_close(int a) {}
 static int ew_again(int e) { return 0; }
 #endif
 
-/* Monotonic time in ticks of 1/16 second. */
-#define EW_TICKS_A_SECOND 16
-static uint32_t ew_ticks(void)
+static struct timespec ew_time(void)
 {
     struct timespec t;
 #ifdef CLOCK_MONOTONIC
@@ -261,6 +297,21 @@ static uint32_t ew_ticks(void)
 #else
     timespec_get(&t, TIME_UTC);
 #endif
+    return t;
+}
+
+/* Monotonic time in seconds. */
+static double ew_seconds(void)
+{
+    struct timespec t = ew_time();
+    return (double)t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+/* Monotonic time in ticks of 1/16 second. */
+#define EW_TICKS_A_SECOND 16
+static uint32_t ew_ticks(void)
+{
+    struct timespec t = ew_time();
     return (uint32_t)(t.tv_sec * EW_TICKS_A_SECOND + t.tv_nsec / (1000000000 / EW_TICKS_A_SECOND));
 }
 

@@ -57,6 +57,7 @@ cdef class Protocol:
     # For the faces above
     cdef int send_data(self, uint8_t opcode, const uint8_t* p, size_t n, PyObject* owner, bint first, bint last,
                        bint compress) except -1
+    cdef int send_message(self, object message, object text, bint compress) except -1
     cdef int send_control(self, uint8_t opcode, const uint8_t* p, size_t n) except -1
     cdef int send_close(self, int code, str reason) except -1
     cdef int fail(self, object error) except -1
@@ -84,3 +85,4 @@ cdef class Protocol:
     cdef void _drop_incoming(self) noexcept
 
 cdef uint32_t masking_key() except? 0
+cdef bint is_buffer(object o)

@@ -6,6 +6,7 @@ What it finds it tells by calling the ``on_`` methods; what it writes goes to ``
 
 import os
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
@@ -21,6 +22,7 @@ from everwire.errors import Close, ConnectionClosedError, ConnectionClosedOK, In
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject** bytes, Py_ssize_t size) except -1
+    const char* PyUnicode_AsUTF8AndSize(object o, Py_ssize_t* n) except NULL
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
     void* PyUnicode_DATA(object o)
     const int PyBUF_READ
@@ -62,6 +64,16 @@ cdef object decode(const char* p, size_t n):
         return PyUnicode_DecodeUTF8(p, n, NULL)
     except UnicodeDecodeError:
         return None
+
+
+cdef bint is_buffer(object o):
+    cdef Py_buffer view
+    try:
+        PyObject_GetBuffer(o, &view, PyBUF_SIMPLE)
+    except (TypeError, BufferError):
+        return False
+    PyBuffer_Release(&view)
+    return True
 
 
 cdef class Codec:
@@ -394,6 +406,23 @@ cdef class Protocol:
             if <size_t>PyBytes_GET_SIZE(data) < n or self.codec.deflater.context_takeover:
                 return self._frame(start | 64, <uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), <PyObject*>data)
         return self._frame(start, p, n, owner)
+
+    cdef int send_message(self, object message, object text, bint compress) except -1:
+        """Send a whole message: a ``str`` as text, a bytes-like object as binary; *text* says otherwise."""
+        cdef Py_ssize_t n
+        cdef const char* p
+        cdef Py_buffer view
+        if type(message) is bytes:
+            return self.send_data(TEXT if text else BINARY, <uint8_t*>PyBytes_AS_STRING(message), PyBytes_GET_SIZE(message),
+                                  <PyObject*>message, True, True, compress)
+        if isinstance(message, str):
+            p = PyUnicode_AsUTF8AndSize(message, &n)
+            return self.send_data(BINARY if text is False else TEXT, <uint8_t*>p, n, <PyObject*>message, True, True, compress)
+        PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
+        try:
+            return self.send_data(TEXT if text else BINARY, <uint8_t*>view.buf, view.len, NULL, True, True, compress)
+        finally:
+            PyBuffer_Release(&view)
 
     cdef int send_control(self, uint8_t opcode, const uint8_t* p, size_t n) except -1:
         return self._frame(128 | opcode, p, n, NULL)

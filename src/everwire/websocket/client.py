@@ -206,9 +206,7 @@ class connect:
                 await self._pause(attempts.closed(error), attempts, error)
 
     async def _pause(self, seconds: float, attempts: Attempts, why: Exception) -> None:
-        logger = self._logger or logging.getLogger("everwire.client")
-        uri = self._way.target.uri.without_query
-        logger.info("%s: %s; connecting again in %.1f seconds", uri, str(why) or type(why).__name__, seconds)
+        self._way.log_again(self._logger or logging.getLogger("everwire.client"), seconds, why)
         await attempts.policy.sleep(seconds)
 
     async def _open(self) -> Connection:

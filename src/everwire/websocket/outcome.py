@@ -10,7 +10,7 @@ from everwire.websocket.extensions import Deflate
 from everwire.websocket.handshake import Accepted
 from everwire.websocket.messages import Request, Response
 
-__all__ = ["complete", "open_connection", "refuse"]
+__all__ = ["complete", "open_connection", "refusal", "refuse"]
 
 
 def open_connection(connection: Connection, accepted: Accepted, compression: Deflate | None) -> None:
@@ -33,14 +33,19 @@ def complete(response: Response, *, server_header: str | None) -> None:
         headers["Server"] = server_header
 
 
+def refusal(response: Response, request: Request | None, *, server_header: str | None) -> bytes:
+    """The bytes of a response that refuses; a HEAD *request* gets no body."""
+    complete(response, server_header=server_header)
+    data = response.serialize()
+    if request is not None and request.method == "HEAD" and response.body:
+        data = data[: -len(response.body)]
+    return data
+
+
 def refuse(
     connection: Connection, response: Response, request: Request | None = None, *, server_header: str | None
 ) -> None:
     """Answer with HTTP and close; a HEAD *request* gets no body."""
     if connection.closed:
         return
-    complete(response, server_header=server_header)
-    data = response.serialize()
-    if request is not None and request.method == "HEAD" and response.body:
-        data = data[: -len(response.body)]
-    connection.reject(data)
+    connection.reject(refusal(response, request, server_header=server_header))

@@ -25,7 +25,7 @@ from everwire.websocket.handshake import SelectSubprotocol, ServerHandshake
 from everwire.websocket.listener import Callbacks, Listener
 from everwire.websocket.messages import HeadersLike, Request
 from everwire.websocket.origins import Origins
-from everwire.websocket.sockets import Where, remove_path
+from everwire.websocket.sockets import Where, addresses_of, port_of, remove_path
 
 __all__ = ["SERVER", "Decider", "Server", "Starting", "serve"]
 
@@ -96,23 +96,12 @@ class Server:
     @property
     def addresses(self) -> list[str]:
         """The addresses listened on, as ``host:port`` or a path."""
-        names: list[str] = []
-        for sock in self.sockets:
-            if sock.fileno() < 0:
-                continue
-            name: tuple[Any, ...] | str | bytes = sock.getsockname()
-            if isinstance(name, tuple):
-                host, port = name[:2]
-                names.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-            else:
-                names.append(str(name))
-        return names
+        return addresses_of(self.sockets)
 
     @property
     def port(self) -> int:
         """The port of the first listening socket; 0 for a Unix socket."""
-        name: tuple[Any, ...] | str | bytes = self.sockets[0].getsockname()
-        return int(name[1]) if isinstance(name, tuple) else 0
+        return port_of(self.sockets)
 
     @property
     def connections(self) -> list[Connection]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Where", "listening_sockets", "remove_path", "unix_socket"]
+__all__ = ["Where", "addresses_of", "listening_sockets", "port_of", "remove_path", "unix_socket"]
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
@@ -179,3 +179,24 @@ def remove_path(path: str) -> None:
     if not path.startswith("\0"):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def addresses_of(sockets: Sequence[socket.socket]) -> list[str]:
+    """The addresses of sockets that are open, as ``host:port`` or a path."""
+    names: list[str] = []
+    for sock in sockets:
+        if sock.fileno() < 0:
+            continue
+        name: tuple[Any, ...] | str | bytes = sock.getsockname()
+        if isinstance(name, tuple):
+            host, port = name[:2]
+            names.append(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        else:
+            names.append(str(name))
+    return names
+
+
+def port_of(sockets: Sequence[socket.socket]) -> int:
+    """The port of the first socket; 0 for a Unix socket."""
+    name: tuple[Any, ...] | str | bytes = sockets[0].getsockname()
+    return int(name[1]) if isinstance(name, tuple) else 0

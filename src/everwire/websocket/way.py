@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import ssl as tls
@@ -144,6 +145,11 @@ class Way:
             raise ValueError(
                 "sock can be used for one connection only: leave it out to connect again and again"
             )
+
+    def log_again(self, logger: logging.Logger, seconds: float, why: Exception) -> None:
+        """Log that it will be gone again, and why."""
+        uri = self.target.uri.without_query
+        logger.info("%s: %s; connecting again in %.1f seconds", uri, str(why) or type(why).__name__, seconds)
 
     def too_many_redirects(self) -> RedirectError:
         """The error that ends the following of redirects."""
