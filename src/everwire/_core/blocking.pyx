@@ -6,7 +6,6 @@ from cpython.ref cimport PyObject
 from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
 
-from .endpoint import check_close
 from .frames cimport BINARY, CONTINUATION, PING, PONG, TEXT
 from .http1 cimport MAX_HEAD, head_end
 from .locks cimport lock_hold, lock_take, lock_try, until
@@ -16,6 +15,7 @@ from .outbox cimport outbox_keep
 from .stream cimport Stream
 from .tls cimport Tls
 
+from everwire._core.protocol import check_close
 from everwire.errors import ConnectionClosedOK, InvalidState
 
 cdef enum:
@@ -201,8 +201,8 @@ cdef class Blocking(Stream):
     def recv(self, timeout=None, decode=None):
         """Wait for the next message: text as ``str``, binary as ``bytes``.
 
-        *timeout* is in seconds; None waits as long as it takes, 0 not at all. *decode* True gives binary messages as
-        ``str`` too, False gives text as ``bytes``. Several threads may wait: each message goes to one of them.
+        *timeout* is in seconds; None: as long as it takes, 0: not at all. *decode* True gives binary messages as ``str``
+        too, False gives text as ``bytes``. Several threads may wait: each message goes to one of them.
 
         Raises:
             TimeoutError: no message came in time. None is lost: the next call gets it.
@@ -251,9 +251,8 @@ cdef class Blocking(Stream):
 
         A ``str`` goes as text, a bytes-like object as binary; *text* says otherwise (the bytes must then be UTF-8).
         An iterable of either is sent as one message in fragments, one an item; messages of other threads come after
-        it. *compress* False leaves it uncompressed. Any thread may send at any time.
-
-        If a signal's handler raises (Ctrl-C) while it waits, the message is sent nevertheless, later.
+        it. *compress* False leaves it uncompressed. Any thread may send at any time. If a signal's handler
+        raises (Ctrl-C) while it waits, the message is sent nevertheless, later.
 
         Raises:
             ConnectionClosed: the connection is closed or closing.
@@ -392,17 +391,17 @@ cdef class Blocking(Stream):
 
     # The end
 
-    def begin_close(self, int code, str reason, timeout=None):
+    def begin_close(self, code, str reason, timeout=None):
         """Send a close frame, waiting for so many seconds if the peer is behind. Closing again does nothing.
 
         Raises:
             ValueError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long.
         """
-        check_close(code, reason)
+        cdef int number = check_close(code, reason)
         lock_hold(self.using)
         try:
             if self.state == OPEN:
-                self.send_close(code, reason)
+                self.send_close(number, reason)
         finally:
             PyThread_release_lock(self.using)
         self.flush(0 if timeout == 0 else until(timeout))
@@ -458,6 +457,11 @@ cdef class Blocking(Stream):
     # What is known of it
 
     @property
+    def buffered_amount(self):
+        """Bytes that were sent but not taken by the operating system yet."""
+        return self.out.size + (len(self.tls.waiting) - self.tls.waiting_start if self.tls is not None else 0)
+
+    @property
     def paused(self):
         """Whether nothing is read, because ``max_queue`` messages wait."""
         return bool(self.halted & PAUSED) and self.has_message()
@@ -465,7 +469,7 @@ cdef class Blocking(Stream):
     @property
     def is_open(self):
         """Whether messages can be sent."""
-        return self.state == OPEN
+        return self.state == OPEN and not self.broken
 
     @property
     def close_code(self):
@@ -484,10 +488,8 @@ cdef class Blocking(Stream):
     @property
     def close_error(self):
         """The exception that says how the connection ended; None while it is open."""
-        if self.state < CLOSING:
-            return None
-        error = self.closing_error()
-        if error.__cause__ is None:
+        error = self.closing_error() if self.state >= CLOSING else None
+        if error is not None and error.__cause__ is None:
             error.__cause__ = self.lost
         return error
 

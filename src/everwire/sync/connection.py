@@ -218,18 +218,18 @@ class Connection(Blocking):
 
     # The end
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
+    def close(self, code: int | None = 1000, reason: str = "") -> None:
         """Close the connection, and wait for the closing handshake, at most ``close_timeout`` seconds.
 
-        Threads that wait in ``recv`` or ``send`` get :exc:`ConnectionClosed`. *reason* is up to 123 bytes of
-        UTF-8. Closing again only waits.
+        Threads that wait in ``recv`` or ``send`` get :exc:`ConnectionClosed`. *code* None sends
+        none, which the peer sees as 1005; *reason* is up to 123 bytes of UTF-8. Closing again only waits.
 
         Raises:
             ValueError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long.
         """
         self._close(code, reason, self._limits.close_timeout)
 
-    def _close(self, code: int, reason: str, timeout: float | None) -> None:
+    def _close(self, code: int | None, reason: str, timeout: float | None) -> None:
         if self.raw:
             self.drop()
             return

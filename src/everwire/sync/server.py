@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, Self
 
-from everwire._core.endpoint import check_close
+from everwire._core.protocol import check_close
 from everwire._core.stream import monotonic
 from everwire.sync.admission import Admission, Handler, ProcessRequest, ProcessResponse
 from everwire.sync.background import background
@@ -63,7 +63,7 @@ class Server:
         self._lock = threading.Lock()
         self._threads: dict[threading.Thread, Connection] = {}
         self._done = threading.Event()
-        self._end: tuple[int, str, float | None] | None = None
+        self._end: tuple[int | None, str, float | None] | None = None
         self._waker, self._wakened = socket.socketpair()
         self._waker.setblocking(False)
         for name in self.addresses:
@@ -160,7 +160,7 @@ class Server:
 
     # The end
 
-    def shutdown(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
+    def shutdown(self, code: int | None = 1001, reason: str = "", *, timeout: float | None = None) -> None:
         """Stop accepting, and begin to close all connections with *code* (1012: a restart).
 
         It returns at once, and may be called from a signal's handler and from any thread, more than once.
@@ -178,7 +178,7 @@ class Server:
         with contextlib.suppress(OSError):
             self._waker.send(b"x")
 
-    def _close(self, code: int, reason: str, timeout: float | None) -> None:
+    def _close(self, code: int | None, reason: str, timeout: float | None) -> None:
         self._admission.closing = True
         for sock in self.sockets:
             sock.close()
