@@ -153,8 +153,7 @@ cdef class Blocking(Stream):
             self.seen = self.heard = ew_seconds()
             self._resume()
             self.on_filled()
-            if self.ended:
-                self.state = CLOSED
+            self.state = CLOSED if self.ended else self.state
         finally:
             PyThread_release_lock(self.reading)
 
@@ -299,7 +298,7 @@ cdef class Blocking(Stream):
     cdef int _send_fragments(self, object message, object text) except -1:
         cdef bint first = True, finished = False
         cdef bytes data
-        cdef object kind = None
+        kind = None
         try:
             for fragment in message:
                 if kind is not None and isinstance(fragment, str) != kind:
@@ -364,14 +363,16 @@ cdef class Blocking(Stream):
         self.late_pong = None
         return Protocol.on_ping(self, payload)
 
-    cdef int on_filled(self) except -1:
+    cdef int flush(self, double deadline) except -1:
+        cdef int done = Stream.flush(self, deadline)
         if self.late_pong is not None and self.out.size <= BEHIND and self.state == OPEN:
             payload, self.late_pong = self.late_pong, None
-            lock_hold(self.using)
-            try:
-                self.send_control(PONG, <uint8_t*>PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload))
-            finally:
-                PyThread_release_lock(self.using)
+            self._control_out(PONG, payload)
+        return done
+
+    cdef int on_filled(self) except -1:
+        if self.late_pong is not None:
+            self.flush(0)
         return Stream.on_filled(self)
 
     cdef int on_pong(self, bytes payload) except -1:
@@ -379,10 +380,10 @@ cdef class Blocking(Stream):
         return 0
 
     def on_over(self):
-        """Somebody was told that the connection is over. For subclasses."""
+        """Somebody was told that the connection is over."""
 
     def on_pongs(self):
-        """Pongs have come: see :meth:`pongs_received`. For subclasses."""
+        """Pongs have come: see :meth:`pongs_received`."""
 
     def pongs_received(self):
         """Return the payloads of the pongs that came since the last call, and the time at which each did."""
@@ -451,7 +452,7 @@ cdef class Blocking(Stream):
                     self.on_pongs()
             finally:
                 PyThread_release_lock(self.reading)
-        if self.has_unsent():
+        if self.has_unsent() or self.late_pong is not None:
             self.flush(0)
 
     # What is known of it

@@ -32,6 +32,7 @@ cdef class Stream(Protocol):
     cdef bint has_unsent(self) except? False
     cdef bint wants_input(self) noexcept
     cdef int on_filled(self) except -1
+    cdef bint all_said(self) noexcept
     cdef int _resume(self) except -1
     cdef int _await_input(self, double deadline) except -1
     cdef int _receive(self, bint waits) except -1

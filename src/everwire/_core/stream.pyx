@@ -94,14 +94,16 @@ cdef class Stream(Protocol):
         """Send what reading has brought up, without waiting for it; say that there is no more if so."""
         if self.has_unsent():
             self.flush(0)
-        if self.failure is not None:
+        if self.all_said():
             self._shut_writing()
-        elif not self.client and self.sent_code and self.received_code:
-            # The server closes first, at once (RFC 6455, section 7.1.1): after its close frame the client sends nothing.
-            self._shut_writing()
-            if self.shut_down:
+            if self.shut_down and self.failure is None:
                 self.end(None)
         return 0
+
+    cdef bint all_said(self) noexcept:
+        """Whether nothing is to be sent any more: the server closes first, at once (RFC 6455, section 7.1.1), since after
+        its close frame the client sends nothing; so does who fails the connection."""
+        return self.failure is not None or (not self.client and self.sent_code and self.received_code)
 
     cdef int _resume(self) except -1:
         """Use what was read and not used, because reading was paused: 1 if there was anything."""
@@ -277,6 +279,8 @@ cdef class Stream(Protocol):
                 PyThread_release_lock(self.writing)
             if not done:
                 return 0
+        if self.all_said():
+            self._shut_writing()    # whoever read the last words may have found us writing
         return 1
 
     cdef int _write(self, double deadline) except -1:
