@@ -62,8 +62,9 @@ def measure_clients(
     for number in range(rounds):
         for load in loads:
             print(f"Round {number + 1} of {rounds}: {load.title}, to {server.name}", flush=True)
-            turn = number % len(clients) if clients else 0
-            for client in (*clients[turn:], *clients[:turn]):
+            fitting = [client for client in clients if client.blocking is load.blocking]
+            turn = number % len(fitting) if fitting else 0
+            for client in (*fitting[turn:], *fitting[:turn]):
                 measure_client(results, client, load, server)
 
 

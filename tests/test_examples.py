@@ -80,6 +80,16 @@ def test_fastapi(examples: Examples) -> None:
         assert server.stop(signal.SIGINT) == 0, server.output
 
 
+def test_the_client_without_an_event_loop(examples: Examples) -> None:
+    with examples.run("echo_server.py") as server:
+        server.wait_for(f"Serving {examples.url}")
+        with examples.run("sync_client.py") as client:
+            assert client.wait() == 0, client.output
+    lines = client.output.splitlines()
+    assert lines[:2] == ["Hello, wire!", r"b'\x00\x01\x02'"]
+    assert lines[2].startswith("A ping takes ")
+
+
 def test_broadcast(examples: Examples) -> None:
     with examples.run("broadcast.py") as server:
         server.wait_for(f"Serving {examples.url}")

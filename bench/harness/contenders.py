@@ -110,6 +110,8 @@ class Client(NamedTuple):
     script: str
     packages: tuple[str, ...]
     plain_asyncio: bool = False
+    blocking: bool = False
+    """Whether it is for threads, and measured under the loads for those."""
 
     @property
     def ours(self) -> bool:
@@ -126,6 +128,13 @@ CLIENTS = tuple(
         ("aiohttp", "aiohttp_client", ("aiohttp",)),
     )
     for plain_asyncio in (False, True)
+) + tuple(
+    Client(name, f"clients/{script}.py", packages, blocking=True)
+    for name, script, packages in (
+        ("everwire.sync", "everwire_sync_client", ()),
+        ("websockets.sync", "websockets_sync_client", ("websockets",)),
+        ("websocket-client", "websocket_client_client", ("websocket-client",)),
+    )
 )
 
 CLIENTS_SERVER = ("bun", "node-ws", "picows")

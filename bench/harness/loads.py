@@ -44,8 +44,10 @@ class Load(NamedTuple):
 class ClientLoad(NamedTuple):
     name: str
     title: str
-    mode: Literal["connect", "echo"]
+    mode: Literal["connect", "echo", "echo-1k", "pipelined"]
     connections: int = 1
+    blocking: bool = False
+    """Whether it is for clients that block their thread."""
 
 
 LOADS = (
@@ -77,6 +79,11 @@ CLIENT_LOADS = (
     ClientLoad("client-connect", "client: connect and close, one after the other", "connect"),
     ClientLoad("client-echo-1", "client: round trips of 16 B over 1 connection", "echo"),
     ClientLoad("client-echo-100", "client: round trips of 16 B over 100 connections", "echo", 100),
+    ClientLoad("sync-echo", "blocking client: round trips of 16 B", "echo", blocking=True),
+    ClientLoad("sync-echo-1k", "blocking client: round trips of 1 KiB", "echo-1k", blocking=True),
+    ClientLoad(
+        "sync-pipelined", "blocking client: 500 sent, then 500 received, 16 B", "pipelined", blocking=True
+    ),
 )
 
 CHECKS = (

@@ -81,7 +81,14 @@ def _clients() -> Iterator[Target]:
                 yield Target(f"everwire{suffix}", load, CPU, "<=", 1.0, f"{peer}{suffix}")
 
 
-TARGETS = (*_servers(), *_asgi(), *_clients())
+def _blocking_clients() -> Iterator[Target]:
+    for peer in ("websockets.sync", "websocket-client"):
+        for load in ("sync-echo", "sync-echo-1k", "sync-pipelined"):
+            yield Target("everwire.sync", load, RATE, ">=", 1.0, peer)
+            yield Target("everwire.sync", load, CPU, "<=", 1.0, peer)
+
+
+TARGETS = (*_blocking_clients(), *_servers(), *_asgi(), *_clients())
 
 
 def standing(target: Target, median: Callable[[str, str, str], float | None]) -> Standing:

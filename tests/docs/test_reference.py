@@ -79,8 +79,10 @@ def parameters(function: Callable[..., Any]) -> dict[str, Any]:
         ("server.md", SERVER, everwire.serve),
         ("client.md", CLIENT, everwire.connect),
         ("topic.md", ("Topic",), None),
+        ("sync.md", ("connect",), everwire.sync.connect),
+        ("sync.md", ("serve",), everwire.sync.serve),
     ],
-    ids=["serve", "connect", "Topic"],
+    ids=["serve", "connect", "Topic", "sync.connect", "sync.serve"],
 )
 def test_options(page: str, headings: tuple[str, ...], function: Callable[..., Any] | None) -> None:
     documented = options(page, *headings)
@@ -179,6 +181,50 @@ def test_the_server() -> None:
     names = [each.replace(annotation=inspect.Parameter.empty) for each in list(close.parameters.values())[1:]]
     written = str(inspect.Signature(names)).replace("'", '"')
     assert documented["close"] == f"close{written}"
+
+
+SYNC_INTERNAL = {
+    "attach",
+    "secure",
+    "read_head",
+    "read_raw",
+    "write_raw",
+    "finish_raw",
+    "open",
+    "start",
+    "tend",
+}
+SYNC_INTERNAL |= {"send_ping", "pongs_received", "begin_close", "wait_end", "help_reading", "look", "abort"}
+SYNC_INTERNAL |= {
+    "detach",
+    "on_over",
+    "on_pongs",
+    "on_ended",
+    "heard",
+    "closing_since",
+    "paused",
+    "raw",
+    "ended",
+}
+SYNC_INTERNAL |= {"broken", "seen", "lost", "client", "failure", "state"}
+"""Members of a blocking connection for its own modules, or said in its docstring alone."""
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind", "others"),
+    [
+        (
+            "Connection",
+            everwire.sync.Connection,
+            {"for message in ws", "data", "latency", "subprotocol", "request", "response"}
+            | {"remote_address", "local_address"},
+        ),
+        ("Server", everwire.sync.Server, {"sockets"}),
+    ],
+)
+def test_the_blocking_api(heading: str, kind: type[Any], others: set[str]) -> None:
+    documented = {re.sub(r"\(.*", "", each) for each in members("sync.md", heading)}
+    assert documented == {name for name in dir(kind) if not name.startswith("_")} - SYNC_INTERNAL | others
 
 
 def test_the_listener() -> None:

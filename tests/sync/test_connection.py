@@ -290,9 +290,7 @@ def test_what_the_peer_said_before_it_left_is_known_to_who_sends() -> None:
 
 # Any interleaving
 
-messages = st.one_of(
-    st.text(max_size=200), st.binary(max_size=200), st.integers(60_000, 70_000).map(bytes)
-)
+messages = st.one_of(st.text(max_size=200), st.binary(max_size=200), st.integers(60_000, 70_000).map(bytes))
 
 
 @settings(max_examples=20)
