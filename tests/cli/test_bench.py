@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
+import typer.core
+import typer.main
 from commands import Program
 from commands import everwire as command
+from docs.pages import DOCS, tables
 from live import HOST
 
 import everwire
-from everwire.cli.bench.job import make_message
+from everwire.cli.app import app
 
 if TYPE_CHECKING:
     from conftest import Certificates
@@ -146,7 +150,7 @@ def test_the_report_is_for_people(server: Target) -> None:
     with command("bench", f"{server.url}/echo", *SHORT, "-c", "2") as program:
         assert program.wait() == 0
     text = program.output
-    assert f"{server.url}/echo: echo, 2 connections" in text
+    assert text.startswith(f"everwire bench {server.url}/echo\n")
     assert "echo, 2 connections, text of 64 B, 1 under way each, as fast as answers come" in text
     assert re.search(r"connections +2 +opened", text)
     assert re.search(r"messages +[\d,]+ +received in 0\.\d s", text)
@@ -263,13 +267,6 @@ def test_what_is_sent_can_be_chosen(tmp_path: Path) -> None:
             assert set(server.listener.messages) == {sent}
 
 
-def test_the_seed_decides_the_words() -> None:
-    one, same, other = (make_message(500, binary=False, seed=seed) for seed in (1, 1, 2))
-    assert one == same != other
-    assert len(one) == 500
-    assert len(make_message(500, binary=True, seed=1)) == 500
-
-
 def test_the_handshake_can_be_shaped() -> None:
     def select(connection: object, offered: Any) -> str | None:
         return "chat.v2" if "chat.v2" in offered else None
@@ -371,7 +368,7 @@ def test_what_is_no_websocket_is_reported(what: str) -> None:
         (["ws://localhost", "--rate", "5", "--mode", "idle"], "none are"),
         (["wss://localhost", "--cacert", "nowhere"], "there is no file nowhere"),
         (["wss://localhost", "--cacert", __file__], "has no certificates"),
-        (["ws://localhost", "--json", "nowhere/x.json"], "there is no folder nowhere"),
+        (["ws://localhost", "--html", "nowhere/x.html"], "there is no folder nowhere"),
         (["ws://localhost", "--mode", "flood"], "flood"),
         (["ws://localhost", "--connections", "0"], "--connections"),
     ],
@@ -381,3 +378,14 @@ def test_wrong_arguments_are_named(args: list[str], problem: str) -> None:
         assert program.wait() == 2, program.output
     assert problem in program.output
     assert "Traceback" not in program.output
+
+
+def test_the_reference_has_all_options() -> None:
+    rows = [
+        row for row in tables(DOCS / "reference" / "command-line.md", "everwire bench") if "option" in row
+    ]
+    documented = {flag.strip("` ") for row in rows for flag in row["option"].split(",")}
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    options = [each for each in group.commands["bench"].params if each.param_type_name == "option"]
+    assert documented == {flag for each in options for flag in (*each.opts, *each.secondary_opts)}

@@ -271,6 +271,7 @@ def test_a_fan_out_is_received_by_loads_that_do_not_send(run: Run) -> None:
                 second = Counter(hears)
                 sends.start(time.monotonic_ns())
                 await first.until_received(100)
+                assert hears.alive
                 assert hears.behind == 1
                 await first.end()
                 await until(lambda: not hears.behind)

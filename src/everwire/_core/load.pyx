@@ -88,6 +88,7 @@ cdef class Load:
     cdef int timer
     cdef list drivers
     cdef Driver sender
+    cdef bint leads                     # there was a sender, at least
     cdef uint64_t members, deliveries
     cdef int64_t[::1] board
     cdef int64_t clock                  # when the input under way came; 0: not asked yet
@@ -171,7 +172,7 @@ cdef class Load:
     @property
     def alive(self) -> bool:
         """Whether there is a connection to go on with."""
-        return self.members > 0 and (self.mode != FANOUT or self.phase == OPENING or self.sender is not None)
+        return self.members > 0 and (not self.leads or self.sender is not None)
 
     def start(self, int64_t at, int64_t offset=0, int64_t share=1):
         """Begin to send. *at* is when the first message is due, in nanoseconds of the monotonic clock.
@@ -188,7 +189,7 @@ cdef class Load:
             for driver in self.drivers:
                 if driver.member:
                     self.sender = driver
-                    driver.sends = True
+                    self.leads = driver.sends = True
                     break
         self.base = at + <int64_t>(offset * self.period)
         self.period *= share

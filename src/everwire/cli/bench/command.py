@@ -18,6 +18,7 @@ from everwire.cli.bench.options import (
     Depth,
     Duration,
     File,
+    Html,
     Json,
     Message,
     Mode,
@@ -49,7 +50,7 @@ EPILOG = """[bold]Examples[/]
 [cyan]everwire bench :8080/echo[/]  [dim]50 connections, as fast as answers come[/]
 [cyan]everwire bench :8080/echo -c 1000 --rate 20000 --check[/]  [dim]what latency is at that rate[/]
 [cyan]everwire bench :8080/room --mode fanout -c 5000 -p 2[/]  [dim]one sends, all receive[/]
-[cyan]everwire bench wss://example.com/feed --mode push --json results.json[/]
+[cyan]everwire bench wss://example.com/feed --mode push --html report.html[/]
 
 [bold]Exit codes[/]
 0 without errors · 1 with errors, unless --allow-errors · 2 wrong usage"""
@@ -82,6 +83,7 @@ def bench(
     cacert: Cacert = None,
     loop: WhichLoop = Loop.AUTO,
     json: Json = None,
+    html: Html = None,
     allow_errors: AllowErrors = False,
 ) -> None:
     """Put a WebSocket server under load, and measure it: rate, latency, errors."""
@@ -113,22 +115,22 @@ def bench(
         total=connections,
     )
     _check(job)
-    outputs = [Path(json)] if json is not None and json != "-" else []
-    for path in outputs:
-        if not path.absolute().parent.is_dir():
+    for path in (html, Path(json) if json is not None and json != "-" else None):
+        if path is not None and not path.absolute().parent.is_dir():
             raise BadParameter(f"there is no folder {path.parent} for {path.name}")
-    errors = _measure(job, processes, loop, json)
+    errors = _measure(job, processes, loop, json, html)
     if errors and not allow_errors:
         raise typer.Exit(1)
 
 
-def _measure(job: Job, processes: int, loop: Loop, json: str | None) -> int:
+def _measure(job: Job, processes: int, loop: Loop, json: str | None, html: Path | None) -> int:
     """Run it, say what was found, and return how many errors there were."""
     import asyncio
     from json import dumps
 
     from rich.console import Console
 
+    from everwire.cli.bench.page import render_page
     from everwire.cli.bench.progress import Progress
     from everwire.cli.bench.results import Results
     from everwire.cli.bench.summary import print_summary
@@ -143,6 +145,9 @@ def _measure(job: Job, processes: int, loop: Loop, json: str | None) -> int:
     elif json is not None:
         Path(json).write_text(dumps(results.to_json(), indent=2) + "\n")
         console.print(f"Results: {json}", style="dim", markup=False)
+    if html is not None:
+        html.write_text(render_page(results, loop_name), encoding="utf-8")
+        console.print(f"Report: {html}", style="dim", markup=False)
     return results.errors
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "Depth",
     "Duration",
     "File",
+    "Html",
     "Json",
     "Message",
     "Mode",
@@ -138,6 +139,10 @@ Json = Annotated[
     typer.Option(
         "--json", metavar="FILE", help="Write the results there; - prints them.", rich_help_panel=REPORT
     ),
+]
+Html = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write a page with plots there.", rich_help_panel=REPORT),
 ]
 AllowErrors = Annotated[
     bool,

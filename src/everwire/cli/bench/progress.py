@@ -49,8 +49,7 @@ class Progress:
         """Show it until the block ends."""
         if not self.console.is_terminal:
             job = self.results.job
-            what = f"everwire bench {job.url}: {job.mode}, {count(job.connections)} connections"
-            self.console.print(escape(what), soft_wrap=True)
+            self.console.print(f"everwire bench {escape(job.url)}", soft_wrap=True)
             yield
             return
         with Live(self.render(), console=self.console, auto_refresh=False, transient=True) as live:
@@ -83,14 +82,10 @@ class Progress:
             )
         if times.count:
             slow = [float(each.times.quantile(0.99)) for each in series]
-            grid.add_row(
-                _latency(job.mode), Text(duration(times.quantile(0.5)), "bold"), Text("half of them", "dim")
-            )
-            grid.add_row(
-                "",
-                Text(duration(times.quantile(0.99)), "bold magenta"),
-                Text(sparkline(slow, width), "magenta"),
-            )
+            name = "gap" if job.mode == "push" else "latency"
+            grid.add_row(f"{name} p50", Text(duration(times.quantile(0.5)), "bold"), "")
+            late = Text(duration(times.quantile(0.99)), "bold magenta")
+            grid.add_row(f"{name} p99", late, Text(sparkline(slow, width), "magenta"))
         if job.mode in ("echo", "fanout"):
             grid.add_row("under way", count(results.under_way), "")
         errors = results.errors
@@ -113,12 +108,12 @@ class Progress:
             done = max(0.0, min(total, (time.monotonic_ns() - results.began) / 1e9))
         grid = Table.grid(padding=(0, 2))
         left = "" if not results.ready else f"{max(0.0, total - done):.0f} s left"
-        grid.add_row(ProgressBar(total, done, width=40), Text(PHASES[results.phase]), Text(left, "dim"))
+        grid.add_row(
+            ProgressBar(total, done, width=40, complete_style="cyan", finished_style="cyan"),
+            Text(PHASES[results.phase]),
+            Text(left, "dim"),
+        )
         return grid
-
-
-def _latency(mode: str) -> str:
-    return "gap" if mode == "push" else "latency"
 
 
 def sparkline(values: list[float], width: int) -> str:

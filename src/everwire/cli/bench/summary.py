@@ -38,7 +38,9 @@ def describe(results: Results) -> str:
 
 def print_summary(console: Console, results: Results) -> None:
     """Print what was found: how many messages, how fast, what went wrong."""
-    console.print(f"[bold]{escape(results.job.url)}[/]  [dim]{describe(results)}[/]", soft_wrap=True)
+    if console.is_terminal:
+        console.print(f"[bold cyan]{escape(results.job.url)}[/]", soft_wrap=True)
+    console.print(f"[dim]{describe(results)}[/]", soft_wrap=True)
     console.print()
     console.print(_counts(results))
     if results.times.count:
