@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import signal
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -21,6 +24,7 @@ from commands import Program
 from commands import everwire as command
 from docs.pages import DOCS, tables
 from live import HOST
+from typer.testing import CliRunner
 
 import everwire
 from everwire.cli.app import app
@@ -346,6 +350,32 @@ def test_a_server_that_dies_is_reported() -> None:
     assert "3 x lost" in program.output
 
 
+def test_a_process_that_dies_is_reported(server: Target) -> None:
+    args = ("bench", f"{server.url}/echo", "--duration", "1", "--warmup", "0", "-p", "2", "-c", "4")
+    with command(*args, terminal=True) as program:
+        program.wait_for("measuring")
+        pgrep = ["pgrep", "-P", str(program.process.pid)]
+        children = subprocess.run(pgrep, capture_output=True, text=True, check=True).stdout.split()
+        assert len(children) == 2
+        os.kill(int(children[1]), signal.SIGKILL)
+        assert program.wait(timeout=10) == 1
+    assert "1 x a process failed" in program.output
+    assert re.search(r"p99\.9", program.output), "what the other one measured is lost"
+
+
+def test_its_processes_end_with_it(server: Target) -> None:
+    args = ("bench", f"{server.url}/echo", "--duration", "60", "--warmup", "0", "-c", "2")
+    closed = server.listener.closed
+    with command(*args, terminal=True) as program:
+        program.wait_for("measuring")
+        program.process.kill()
+        program.wait()
+        deadline = time.monotonic() + 10
+        while server.listener.closed < closed + 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert server.listener.closed >= closed + 2
+
+
 @pytest.mark.parametrize("what", ["echo", "fanout"])
 def test_what_is_no_websocket_is_reported(what: str) -> None:
     with command("serve", "--port", "0") as page:
@@ -374,10 +404,9 @@ def test_what_is_no_websocket_is_reported(what: str) -> None:
     ],
 )
 def test_wrong_arguments_are_named(args: list[str], problem: str) -> None:
-    with command("bench", *args, env={"COLUMNS": "200"}) as program:
-        assert program.wait() == 2, program.output
-    assert problem in program.output
-    assert "Traceback" not in program.output
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["bench", *args])
+    assert done.exit_code == 2, done.output
+    assert problem in done.output
 
 
 def test_the_reference_has_all_options() -> None:

@@ -63,7 +63,7 @@ class Part:
     ready: bool = False
     done: bool = False
     cpu: float = 0.0
-    """Seconds of processor time it took in all."""
+    """Seconds of processor time that it took while it was measured."""
     sent: int = 0
     received: int = 0
     size: int = 0
@@ -195,9 +195,8 @@ class Results:
 
     @property
     def cpu_share(self) -> float:
-        """The share of a processor that the busiest process of the load took, from its start to its end."""
-        spans = [part.cpu / max((part.at - (self.began or part.at)) / 1e9, 1e-9) for part in self.parts]
-        return min(1.0, max(spans))
+        """The share of a processor that the busiest process of the load took while it was measured."""
+        return min(1.0, max(part.cpu / part.seconds if part.seconds else 0.0 for part in self.parts))
 
     def recent(self) -> tuple[float, Histogram]:
         """Messages received a second, and how long they took, in the last second."""
