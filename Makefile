@@ -57,6 +57,15 @@ format: $(STAMPS)/test ## Format the code and fix what can be fixed
 .PHONY: build
 build: $(STAMPS)/core ## Build the native core in place, for development
 
+.PHONY: docs
+docs: $(STAMPS)/test ## Build the documentation as a site in site/ (ARGS for mkdocs build)
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --quiet --strict $(ARGS)
+	@echo "Built site/index.html; \`make docs-serve\` shows it"
+
+.PHONY: docs-serve
+docs-serve: $(STAMPS)/test ## Serve the documentation, anew at each change (HOST, PORT)
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --dev-addr $(or $(HOST),127.0.0.1):$(or $(PORT),8000) $(ARGS)
+
 .PHONY: bench
 bench: $(STAMPS)/test $(STAMPS)/core ## Measure, against other libraries (ARGS for bench/run.py)
 	$(PY) bench/run.py $(ARGS)
@@ -92,7 +101,7 @@ dist: $(STAMPS)/package ## Make the source distribution and a wheel in dist/
 
 .PHONY: clean
 clean: ## Remove all that was built; the virtual environment stays
-	rm -rf build dist wheelhouse src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist site wheelhouse src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -f src/everwire/_core/*.c src/everwire/_core/*.so $(STAMPS)/core
 	find src tests bench docs examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

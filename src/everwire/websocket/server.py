@@ -240,8 +240,8 @@ class serve(Starting[Server]):
     Parameters:
         handler: a coroutine function that is run for each connection, or a :class:`Listener` for all of them.
             The connection is closed with 1000 when the coroutine ends, with 1011 when it raises.
-        host, port: where to listen. *host* is a name, an address or a list of them, None for all interfaces;
-            *port* 0 takes any free one.
+        host: where to listen: a name, an address or a list of them, None for all interfaces.
+        port: the port to listen on; 0 takes any free one.
         unix: listen on a Unix socket at this path instead.
         sock: listen on this socket, or on these, instead.
         ssl: serve ``wss`` with this ``ssl.SSLContext``.
