@@ -23,10 +23,10 @@ WORD = "first"
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
-        print("start", flush=True)
+        os.write(1, b"start\\n")  # one write: lines of several workers do not mix
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        print("end", flush=True)
+        os.write(1, b"end\\n")
         await send({"type": "lifespan.shutdown.complete"})
     elif scope["type"] == "websocket":
         await receive()

@@ -68,6 +68,7 @@ class TestHeadEnd:
 
     def test_takes_any_buffer(self) -> None:
         assert http1.find_head_end(bytearray(b"ab\r\n\r\n")) == 6
+        assert http1.find_head_end(b"\x16\x03\x01\x02") == 4, "no head begins so"
         assert http1.find_head_end(memoryview(b"ab\r\n\r\ncd")) == 6
 
     def test_start_beyond_the_data_finds_nothing(self) -> None:

@@ -1144,3 +1144,26 @@ def test_pings_and_pongs_do_not_wake_the_receiver(run: Any) -> None:
             ]
 
     run(main)
+
+
+def test_a_flood_leaves_others_their_turns(run: Any) -> None:
+    async def main() -> None:
+        count, turns = 2000, 0
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            nonlocal turns, handle
+            turns += 1
+            handle = loop.call_soon(turn)
+
+        async with pair(client={"max_queue": None}) as (server, client):
+            for i in range(count):
+                server.send_nowait(str(i))
+            await server.ping()  # the pong stands behind them: all have been read
+            handle = loop.call_soon(turn)
+            for i in range(count):
+                assert await client.recv() == str(i)
+            handle.cancel()
+            assert turns >= count // 200
+
+    run(main)

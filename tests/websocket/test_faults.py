@@ -88,6 +88,7 @@ async def alive(style: str, **options: Any) -> AsyncIterator[everwire.Server]:
         (b"\r\n\r\n", 400, {}),
         (b"hello\r\n\r\n", 400, {}),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, {}),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03, which goes on, and does not end", 400, {}),
         (b"GET / HTTP/1.1\r\n\r\n", 400, {}),
         (b"GET / HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n", 400, {}),
         (b"GET / HTTP/1.1\nHost: x\n\n\r\n\r\n", 400, {}),

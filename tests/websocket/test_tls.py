@@ -213,6 +213,15 @@ def test_a_plain_client_at_a_port_for_tls(run: Any, certificates: Any) -> None:
     run(main)
 
 
+def test_a_tls_client_at_a_plain_port_learns_of_it_at_once(run: Any, certificates: Any) -> None:
+    async def main() -> None:
+        async with everwire.serve(idle, HOST, 0, open_timeout=None) as server:
+            with pytest.raises(OSError):
+                await connect(server, ssl=certificates.client, open_timeout=None)
+
+    run(main)
+
+
 @pytest.mark.parametrize("part", [0, 5, 100])
 def test_a_handshake_that_is_never_finished(
     run: Any, certificates: Any, caplog: pytest.LogCaptureFixture, part: int

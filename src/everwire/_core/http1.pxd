@@ -7,6 +7,6 @@ cdef enum:
     MAX_LINE = 8192      # bytes of a request line or status line, CRLF included
     MAX_HEADERS = 128    # header fields in one head
 
-# The index just after the CRLF CRLF that ends the head at p, or -1 if it is not in the n bytes. The first
-# `start` bytes are known to hold no whole CRLF CRLF (0 at first, then the n of the call before).
+# The index just after the CRLF CRLF that ends the head at p, or -1 if it is not in the n bytes; n if its first byte can
+# begin no head. The first `start` bytes are known to hold no whole CRLF CRLF (0 at first, then the n of the call before).
 cdef ssize_t head_end(const uint8_t* p, size_t n, size_t start) noexcept nogil

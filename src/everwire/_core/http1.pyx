@@ -58,6 +58,9 @@ cdef ssize_t head_end(const uint8_t* p, size_t n, size_t start) noexcept nogil:
     # Only a LF at or after `start` can complete the first CRLF CRLF, and three bytes must come before it.
     cdef size_t at = start if start > 3 else 3
     cdef const uint8_t* lf
+    # What begins like no head, as TLS does, is whole as it is: the parser refuses it, and nobody waits for its end.
+    if n and not CLASS[p[0]] & TOKEN and p[0] != 13 and p[0] != 10:
+        return <ssize_t> n
     while at < n:
         lf = <const uint8_t*> memchr(p + at, 10, n - at)
         if lf == NULL:
@@ -69,7 +72,8 @@ cdef ssize_t head_end(const uint8_t* p, size_t n, size_t start) noexcept nogil:
 
 
 def find_head_end(data, start=0):
-    """The index just after the CRLF CRLF that ends the head in ``data``, or -1 if it is not there yet.
+    """The index just after the CRLF CRLF that ends the head in ``data``, or -1 if it is not there yet; all of
+    ``data`` if its first byte can begin no head.
 
     ``start`` is how many bytes are known to hold no CRLF CRLF: the length at the call before.
     """

@@ -1,7 +1,7 @@
 """Messages that came, for coroutines: the queue, and ``recv``."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from .endpoint cimport Endpoint
 
@@ -25,5 +25,6 @@ cdef class Receiver(Endpoint):
     cdef Receive waiter
     cdef size_t queued_bytes
     cdef uint32_t queue_start
+    cdef uint8_t at_once            # messages taken without a wait between
 
     cdef object next_message(self, object decode)

@@ -18,6 +18,11 @@ cdef extern from "Python.h":
         iternextfunc tp_iternext
     void PyType_Modified(PyTypeObject*)
 
+cdef enum:
+    AT_ONCE = 128   # messages that a coroutine gets until others have a turn of the loop
+
+cdef object TURN = object()     # what step() answers to give others a turn
+
 
 cdef class Receive:
     def __await__(self):
@@ -30,6 +35,8 @@ cdef class Receive:
         cdef object outcome = self.step()
         if outcome is self:
             return self
+        if outcome is TURN:
+            return None         # a task goes on in the loop's next turn
         raise StopIteration(outcome)
 
     cdef object step(self):
@@ -40,6 +47,10 @@ cdef class Receive:
             if c.waiter is self:
                 c.waiter = None
         if c.has_message():
+            c.at_once += 1
+            if c.at_once > AT_ONCE:
+                c.at_once = 0
+                return TURN
             return c.next_message(self.decode)
         if c.is_over():
             c.finish_failing()
@@ -59,6 +70,7 @@ cdef class Receive:
         if c.waiter is not None:
             raise ConcurrencyError("another coroutine is already waiting for a message of this connection")
         c.waiter = self
+        c.at_once = 0
         self.waiting = self.blocking = True
         self.cancelled = False
         return self
@@ -141,6 +153,9 @@ cdef PyObject* receive_next(PyObject* self) noexcept:
     if <PyObject*>outcome == self:
         Py_INCREF(outcome)
         return self
+    if outcome is TURN:
+        Py_INCREF(None)
+        return <PyObject*>None
     PyErr_SetObject(StopIteration, outcome)
     return NULL
 
