@@ -9,6 +9,7 @@ import socket
 import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any
 
 import uvicorn
@@ -53,11 +54,11 @@ async def place(name: str, app: Application, **options: Any) -> AsyncIterator[Si
 
 
 @asynccontextmanager
-async def gated(gate: Gate, **options: Any) -> AsyncIterator[Server]:
+async def gated(gate: Gate, *, ssl: SSLContext | None = None, **options: Any) -> AsyncIterator[Server]:
     """A server whose connections go through a gate."""
     server = Server(gate, close_timeout=3.0, options=options)
     where = Where(host=HOST, port=0, unix=None, sock=None, backlog=16, reuse_port=False, reuse_address=True)
-    server._listen(await where.sockets(), None, None)
+    server._listen(await where.sockets(), ssl, None)
     async with server:
         yield server
 

@@ -95,7 +95,7 @@ class Gate:
             )
         except HandshakeError as exc:
             if isinstance(exc, InvalidOrigin):
-                self.logger.warning("refused a WebSocket: %s", exc)
+                self.logger.warning("refused a WebSocket: %s", str(exc))
             refuse(connection, error_response(exc), server_header=self.server_header)
             return
         except Exception:
