@@ -76,7 +76,21 @@ SERVERS = (
     _python("websockets", "peers/websockets_server.py", "websockets"),
     _python("aiohttp", "peers/aiohttp_server.py", "aiohttp", "zlib-ng"),
     _python("socketify", "peers/socketify_server.py", "socketify"),
-    Server("asgi", "python", ("servers/asgi.py", "{port}"), ("uvicorn", "httptools"), mine=True),
+    Server(
+        "asgi",
+        "python",
+        (
+            *("-m", "everwire.cli", "serve", "asgi_app:app", "--app-dir", "peers", "--port", "{port}"),
+            *("--loop", "uvloop", "--max-size", str(MAX_SIZE), "--no-access-log", "--log-level", "error"),
+        ),
+        ("uvicorn", "httptools", "typer", "rich"),
+        flags={
+            "plain": ("--no-compression",),
+            "tls": ("--no-compression", "--ssl-cert", "{certificate}", "--ssl-key", "{key}"),
+            "deflate": (),
+        },
+        mine=True,
+    ),
     _uvicorn("uvicorn-everwire", "everwire.asgi:UvicornProtocol", "uvicorn", "httptools", mine=True),
     _uvicorn("uvicorn", "websockets-sansio", "uvicorn", "httptools", "websockets"),
     Server(
