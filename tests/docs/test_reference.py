@@ -206,7 +206,7 @@ SYNC_INTERNAL |= {
     "raw",
     "ended",
 }
-SYNC_INTERNAL |= {"broken", "seen", "lost", "client", "failure", "state"}
+SYNC_INTERNAL |= {"finish_failing", "broken", "seen", "lost", "client", "failure", "state"}
 """Members of a blocking connection for its own modules, or said in its docstring alone."""
 
 

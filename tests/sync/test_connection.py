@@ -333,3 +333,20 @@ def test_everything_ends_well() -> None:
         assert ends() == []
         with pytest.raises(ConnectionClosedOK, match=r"received 1000 \(normal closure\) bye"):
             ws.recv()
+
+
+def test_what_came_before_a_violation_is_good() -> None:
+    """It is received, and can be answered; only then the connection fails."""
+    with silent_server() as (ws, peer):
+        peer.protocol.send("good")
+        peer.protocol.send("good, too")
+        peer.sock.sendall(peer.protocol.data_to_send() + b"\xff\x00")
+        assert ws.recv(timeout=PATIENCE) == "good"
+        ws.send("an answer")
+        assert peer.read_until(Message).data == "an answer"
+        assert ws.recv(timeout=PATIENCE) == "good, too"
+        with pytest.raises(ConnectionClosedError) as caught:
+            ws.recv(timeout=PATIENCE)
+        assert caught.value.sent is not None
+        assert caught.value.sent.code == 1002
+        assert peer.read_until(Closed).code == 1002

@@ -2,11 +2,12 @@
 
 from cpython.pythread cimport PyThread_type_lock
 
-from .stream cimport Stream
+from .preface cimport Preface
 
-cdef class Blocking(Stream):
+cdef class Blocking(Preface):
     cdef PyThread_type_lock turn        # held by who sends a message: another one comes after it
     cdef list queue                     # messages that wait for recv, from queue_start on
+    cdef bint failing                   # the peer broke the protocol, but messages from before wait
     cdef size_t queue_start
     cdef size_t queued_bytes
     cdef size_t max_queue

@@ -7,13 +7,11 @@ from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
 
 from .frames cimport BINARY, CONTINUATION, PING, PONG, TEXT
-from .http1 cimport MAX_HEAD, head_end
 from .locks cimport lock_hold, lock_take, lock_try, until
 from .net cimport ew_seconds
-from .protocol cimport CLOSED, CLOSING, OPEN, PAUSED, Codec, Protocol, is_buffer
-from .outbox cimport outbox_keep
+from .protocol cimport CLOSED, CLOSING, ENDED, OPEN, PAUSED, Codec, Protocol, is_buffer
+from .preface cimport Preface
 from .stream cimport Stream
-from .tls cimport Tls
 
 from everwire._core.protocol import check_close
 from everwire.errors import ConnectionClosedOK, InvalidState
@@ -23,7 +21,7 @@ cdef enum:
     GLANCES = 16        # reads in one look at a connection
 
 
-cdef class Blocking(Stream):
+cdef class Blocking(Preface):
     """A connection whose methods block the thread that calls them."""
 
     def __cinit__(self):
@@ -41,106 +39,6 @@ cdef class Blocking(Stream):
     def __dealloc__(self):
         if self.turn:
             PyThread_free_lock(self.turn)
-
-    # Before there are frames
-
-    def secure(self, context, server_hostname, timeout):
-        """Do the TLS handshake, in so many seconds.
-
-        Raises:
-            OSError: it failed (``ssl.SSLError`` is one), or took too long (``TimeoutError``).
-        """
-        cdef double deadline = until(timeout)
-        cdef int done = 0
-        self.tls = Tls(context, self.client, server_hostname)
-        lock_take(self.reading, INFINITY)
-        try:
-            while True:
-                try:
-                    done = self.tls.handshake()
-                finally:
-                    self.flush(deadline)    # an alert, if it failed
-                if done:
-                    break
-                if not self.fill(deadline):
-                    raise TimeoutError("the TLS handshake took too long")
-                if self.ended and not self.tls.arrived.pending:
-                    raise self.lost or ConnectionResetError("the connection was closed during the TLS handshake")
-            self._resume()
-        finally:
-            PyThread_release_lock(self.reading)
-
-    def read_head(self, timeout):
-        """Return the head of an HTTP message, its empty line included; all that came if it ends before, or is too long.
-
-        Raises:
-            TimeoutError: it has not come in so many seconds.
-        """
-        cdef double deadline = until(timeout)
-        cdef ssize_t end = -1
-        cdef size_t scanned = 0
-        cdef uint8_t[::1] view
-        lock_take(self.reading, INFINITY)
-        try:
-            while True:
-                if self.rest:
-                    view = self.rest
-                    end = head_end(&view[0], view.shape[0], scanned)
-                    scanned = view.shape[0]
-                    view = None
-                if end >= 0 or self.ended or scanned > MAX_HEAD:
-                    break
-                if not self.fill(deadline):
-                    raise TimeoutError("the head of the message has not come in time")
-            return self._cut(end if end >= 0 else len(self.rest))
-        finally:
-            PyThread_release_lock(self.reading)
-
-    def read_raw(self, timeout):
-        """Return bytes as they come; none at the end of the stream.
-
-        Raises:
-            TimeoutError: none came in so many seconds.
-        """
-        cdef double deadline = until(timeout)
-        lock_take(self.reading, INFINITY)
-        try:
-            while not self.rest and not self.ended:
-                if not self.fill(deadline):
-                    raise TimeoutError("nothing has come in time")
-            return self._cut(len(self.rest))
-        finally:
-            PyThread_release_lock(self.reading)
-
-    def _cut(self, Py_ssize_t n):
-        data = bytes(self.rest[:n])
-        del self.rest[:n]
-        return data
-
-    def write_raw(self, data: bytes, timeout):
-        """Send bytes as they are, in so many seconds.
-
-        Raises:
-            OSError: they could not be sent; ``TimeoutError``: not in time.
-        """
-        cdef const uint8_t[::1] view = data
-        if view.shape[0]:
-            outbox_keep(&self.out, &view[0], view.shape[0], <PyObject*>data)
-        if not self.flush(until(timeout)):
-            raise TimeoutError("the peer did not take what was sent in time")
-        if self.broken:
-            raise self.lost or ConnectionResetError("the connection is closed")
-
-    def finish_raw(self, timeout):
-        """Say that no more will be sent, and drop what comes until the peer says so too, for so many seconds."""
-        cdef double deadline = until(timeout)
-        lock_take(self.reading, INFINITY)
-        try:
-            self._shut_writing()
-            while not self.ended and self.fill(deadline):
-                self.rest.clear()
-        finally:
-            PyThread_release_lock(self.reading)
 
     def open(self, deflater=None, inflater=None, threshold=0):
         """The opening handshake is done: what comes from now on are frames, and so is what came after its head."""
@@ -189,6 +87,28 @@ cdef class Blocking(Stream):
                 return message.encode()
         return message
 
+    cdef int fail(self, object error) except -1:
+        if self.state == OPEN and self.has_message():
+            # What came before the violation is good: who receives gets its turn on it, and then the connection fails.
+            self.failing = True
+            self.failure = error
+            self.halted |= ENDED
+            self._drop_incoming()
+            self.closing_since = ew_seconds()
+            return 0
+        return Preface.fail(self, error)
+
+    def finish_failing(self):
+        """Fail the connection, if that was put off because messages waited."""
+        if self.failing:
+            self.failing = False
+            lock_hold(self.using)
+            try:
+                Preface.fail(self, self.failure)
+            finally:
+                PyThread_release_lock(self.using)
+            self.flush(0)
+
     cdef bint is_over(self) noexcept:
         """Whether no message can come any more."""
         return self.ended or self.received_code or self.failure is not None
@@ -219,6 +139,7 @@ cdef class Blocking(Stream):
                         if self.has_message():
                             return self.next_message(decode)
                         if self.is_over():
+                            self.finish_failing()
                             raise self.end_error()
                         if self.raw:
                             raise InvalidState("the opening handshake is not done")
@@ -399,6 +320,7 @@ cdef class Blocking(Stream):
             ValueError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long.
         """
         cdef int number = check_close(code, reason)
+        self.finish_failing()
         lock_hold(self.using)
         try:
             if self.state == OPEN:

@@ -103,7 +103,7 @@ cdef class Stream(Protocol):
     cdef bint all_said(self) noexcept:
         """Whether nothing is to be sent any more: the server closes first, at once (RFC 6455, section 7.1.1), since after
         its close frame the client sends nothing; so does who fails the connection."""
-        return self.failure is not None or (not self.client and self.sent_code and self.received_code)
+        return (self.failure is not None and self.state != OPEN) or (not self.client and self.sent_code and self.received_code)
 
     cdef int _resume(self) except -1:
         """Use what was read and not used, because reading was paused: 1 if there was anything."""

@@ -283,6 +283,7 @@ class Connection(Blocking):
             return None if self.closed else now + SLICE
         if self.closing_since:
             if limits.close_timeout is not None and now - self.closing_since >= limits.close_timeout:
+                self.finish_failing()
                 self.drop()
             return now + SLICE
         dues = [now + TICK]

@@ -26,9 +26,11 @@ LEGS = (
     Leg("server", "coroutine", reactor=False),
     Leg("server", "listener", reactor=False),
     Leg("client", reactor=False),
+    Leg("server", "threads"),
+    Leg("client", "threads"),
 )
 """Everything that can be tested: both styles of handlers and the client; over TCP, over TLS, and on asyncio's
-own transports."""
+own transports; and everwire.sync."""
 
 
 def plan(leg: Leg, group: str, *, full: bool) -> list[str]:

@@ -40,7 +40,7 @@ class Leg:
     side: str
     """``server`` or ``client``: which of the two everwire is."""
     style: str = "coroutine"
-    """``coroutine`` or ``listener``."""
+    """``coroutine``, ``listener`` (of servers) or ``threads``."""
     tls: bool = False
     reactor: bool = True
     """False for asyncio's own transports."""
@@ -48,7 +48,11 @@ class Leg:
     @property
     def name(self) -> str:
         """For example ``server-listener-tls``."""
-        parts = [self.side] + ([self.style] if self.side == "server" else []) + ["tls" if self.tls else "tcp"]
+        parts = (
+            [self.side]
+            + ([self.style] if self.side == "server" or self.style != "coroutine" else [])
+            + ["tls" if self.tls else "tcp"]
+        )
         return "-".join(parts + ([] if self.reactor else ["transports"]))
 
 
@@ -166,7 +170,7 @@ class Shard:
         """Start the suite's server, run the client under test through the cases, and end the server."""
         port = _free_port()
         spec: dict[str, object] = {"url": f"{'wss' if self.leg.tls else 'ws'}://127.0.0.1:{port}"}
-        arguments = [f"{spec['url']}", *self.cases]
+        arguments = ["--style", self.leg.style, f"{spec['url']}", *self.cases]
         if self.credentials is not None:
             shutil.copy(self.credentials.certificate, self.directory / "certificate.pem")
             shutil.copy(self.credentials.key, self.directory / "key.pem")

@@ -2,8 +2,8 @@
 
 ::
 
-    python -m conformance.peers.echo_client URI [--library everwire|websockets] [--authorities FILE]
-        [--concurrency N] CASE...
+    python -m conformance.peers.echo_client URI [--library everwire|websockets] [--style coroutine|threads]
+        [--authorities FILE] [--concurrency N] CASE...
 
 For each case (``1.1.1``, ``1.1.2``, ...) it connects to ``URI/runCase?casetuple=CASE&agent=testee`` and sends
 back what it receives until the connection ends; then it has the server write its reports and ends.
@@ -34,6 +34,21 @@ async def everwire_echo(uri: str, context: ssl.SSLContext | None) -> None:
         pass
 
 
+async def threads_echo(uri: str, context: ssl.SSLContext | None) -> None:
+    """The same with everwire.sync, each case in a thread."""
+    import everwire
+
+    def echo() -> None:
+        try:
+            with everwire.sync.connect(uri, ssl=context, max_size=MAX_SIZE, proxy=None) as ws:
+                for message in ws:
+                    ws.send(message)
+        except everwire.ConnectionClosed:
+            pass
+
+    await asyncio.to_thread(echo)
+
+
 async def websockets_echo(uri: str, context: ssl.SSLContext | None) -> None:
     """The same with another library, to tell its peculiarities and the suite's from our own."""
     import websockets
@@ -47,7 +62,11 @@ async def websockets_echo(uri: str, context: ssl.SSLContext | None) -> None:
         pass
 
 
-ECHOES: dict[str, Echo] = {"everwire": everwire_echo, "websockets": websockets_echo}
+ECHOES: dict[tuple[str, str], Echo] = {
+    ("everwire", "coroutine"): everwire_echo,
+    ("everwire", "threads"): threads_echo,
+    ("websockets", "coroutine"): websockets_echo,
+}
 
 
 async def run_cases(
@@ -70,12 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A WebSocket echo client for conformance suites.")
     parser.add_argument("uri")
     parser.add_argument("cases", nargs="+", metavar="CASE")
-    parser.add_argument("--library", choices=sorted(ECHOES), default="everwire")
+    parser.add_argument("--library", choices=("everwire", "websockets"), default="everwire")
+    parser.add_argument("--style", choices=("coroutine", "threads"), default="coroutine")
     parser.add_argument("--authorities", help="trust the servers of these certificate authorities (PEM)")
     parser.add_argument("--concurrency", type=int, default=1, help="cases run at the same time")
     options = parser.parse_args()
     context = ssl.create_default_context(cafile=options.authorities) if options.authorities else None
-    echo = ECHOES[options.library]
+    echo = ECHOES[options.library, options.style]
     asyncio.run(run_cases(echo, options.uri, context, options.cases, options.concurrency))
 
 

@@ -2,8 +2,8 @@
 
 ::
 
-    python -m conformance.peers.echo_server [--library everwire|websockets] [--style coroutine|listener]
-        [--certificate CHAIN --key KEY]
+    python -m conformance.peers.echo_server [--library everwire|websockets]
+        [--style coroutine|listener|threads] [--certificate CHAIN --key KEY]
 
 It listens on a free port of 127.0.0.1, prints that port on a line, and ends when its standard input does.
 """
@@ -14,7 +14,8 @@ import argparse
 import asyncio
 import ssl
 import sys
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 MAX_SIZE = 32 << 20
@@ -43,6 +44,19 @@ def everwire_listener(context: ssl.SSLContext | None) -> AbstractAsyncContextMan
     return everwire.serve(Echo(), "127.0.0.1", 0, ssl=context, max_size=MAX_SIZE, max_backlog=2 * MAX_SIZE)
 
 
+@asynccontextmanager
+async def everwire_threads(context: ssl.SSLContext | None) -> AsyncIterator[Any]:
+    """A thread per connection."""
+    import everwire
+
+    def echo(ws: everwire.sync.Connection) -> None:
+        for message in ws:
+            ws.send(message)
+
+    with everwire.sync.serve(echo, "127.0.0.1", 0, ssl=context, max_size=MAX_SIZE) as server:
+        yield server
+
+
 def websockets_coroutine(context: ssl.SSLContext | None) -> AbstractAsyncContextManager[Any]:
     """Another library, to tell its peculiarities and the suite's from our own."""
     import websockets.asyncio.server
@@ -57,6 +71,7 @@ def websockets_coroutine(context: ssl.SSLContext | None) -> AbstractAsyncContext
 SERVERS = {
     ("everwire", "coroutine"): everwire_coroutine,
     ("everwire", "listener"): everwire_listener,
+    ("everwire", "threads"): everwire_threads,
     ("websockets", "coroutine"): websockets_coroutine,
 }
 
@@ -64,7 +79,7 @@ SERVERS = {
 async def main() -> None:
     parser = argparse.ArgumentParser(description="A WebSocket echo server for conformance suites.")
     parser.add_argument("--library", choices=("everwire", "websockets"), default="everwire")
-    parser.add_argument("--style", choices=("coroutine", "listener"), default="coroutine")
+    parser.add_argument("--style", choices=("coroutine", "listener", "threads"), default="coroutine")
     parser.add_argument("--certificate", help="serve over TLS with this chain (PEM)")
     parser.add_argument("--key", help="the private key of the certificate (PEM)")
     options = parser.parse_args()
