@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import everwire
 from everwire.web.exceptions import check_closing
-from everwire.web.idl import as_message, scalar_values
+from everwire.web.idl import as_message, message_size, scalar_values
 
 
 def test_a_dom_exception() -> None:
@@ -65,3 +65,4 @@ def test_every_text_can_be_sent(text: str) -> None:
     sent.encode()
     assert sent == text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     assert as_message(text) == sent
+    assert message_size(sent) == message_size(sent.encode()) == len(sent.encode())

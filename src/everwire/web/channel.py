@@ -12,6 +12,7 @@ from everwire._core.awaitables import Done
 from everwire._core.connection import Connection
 from everwire.errors import ConnectionClosed
 from everwire.web.exceptions import DOMException, WebSocketError, check_closing
+from everwire.web.idl import message_size
 from everwire.web.opening import ended_cleanly
 from everwire.web.promise import Promise
 
@@ -104,13 +105,14 @@ class Channel:
         if connection is None or self.error is not None or self._finishing or not connection.is_open:
             written.reject(self.error or closed_error())
         elif self._writing is not None:
-            if self._waiting_bytes + len(message) > connection.settings.max_backlog:
+            size = message_size(message)
+            if self._waiting_bytes + size > connection.settings.max_backlog:
                 raise DOMException(
                     "more than max_backlog bytes are waiting: await writer.ready, or the writes",
                     "QuotaExceededError",
                 )
             self._waiting.append((message, written))
-            self._waiting_bytes += len(message)
+            self._waiting_bytes += size
         else:
             sending = connection.send(message)
             if isinstance(sending, Done):
@@ -158,7 +160,7 @@ class Channel:
                 if not self._waiting:
                     break
                 message, self._writing = self._waiting.popleft()
-                self._waiting_bytes -= len(message)
+                self._waiting_bytes -= message_size(message)
                 sending = connection.send(message)
         except ConnectionClosed:
             return  # the end of the connection is the end of all writes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["as_message", "buffer_bytes", "scalar_values"]
+__all__ = ["as_message", "buffer_bytes", "message_size", "scalar_values"]
 
 
 def scalar_values(text: str) -> str:
@@ -41,3 +41,8 @@ def as_message(data: str | Buffer) -> str | bytes:
     except TypeError:
         kind = type(data).__name__
         raise TypeError(f"a message is str or bytes-like, or a Blob, not {kind}: convert it") from None
+
+
+def message_size(message: str | bytes) -> int:
+    """The bytes that a message has: a text is sent as UTF-8."""
+    return len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())

@@ -17,7 +17,7 @@ from everwire.web.blob import Blob
 from everwire.web.buffered import Buffered, frame_size
 from everwire.web.events import CloseEvent, ErrorEvent, MessageEvent
 from everwire.web.exceptions import DOMException, check_closing
-from everwire.web.idl import as_message
+from everwire.web.idl import as_message, message_size
 from everwire.web.opening import (
     ConnectOptions,
     check_protocols,
@@ -189,7 +189,7 @@ class WebSocket(EventTarget):
         if self._state is State.CONNECTING:
             raise DOMException("nothing can be sent before the event open", "InvalidStateError")
         message = as_message(bytes(data) if isinstance(data, Blob) else data)
-        size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+        size = message_size(message)
         connection = self._connection
         if self._state is not State.OPEN or connection is None or not connection.is_open:
             self._buffered.discarded(size)
