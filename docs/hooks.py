@@ -35,7 +35,7 @@ _ROLE = re.compile(r":(?:attr|class|exc|func|meth|mod):(?=<code>)")
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Takes the navigation from the overview."""
-    nav: list[Any] = [OVERVIEW]
+    nav: list[Any] = [{"Overview": OVERVIEW}]
     pages = nav
     for line in (Path(config.docs_dir) / OVERVIEW).read_text().splitlines():
         if heading := _HEADING.fullmatch(line):
