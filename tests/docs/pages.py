@@ -3,6 +3,7 @@
 Every fenced block of Python is run. By itself, unless the line above it says otherwise:
 
 - ``<!-- run: NAME -->``: all blocks of a page with this name run together, in order, as one program;
+- ``<!-- run: NAME +4 -->``: likewise, indented by so much, below what a block before it has opened;
 - ``<!-- file: NAME.py -->``: it is written to a file, which programs of the page run by ``start("NAME.py")``.
 
 A comment that goes on after ``run: NAME`` or ``file: NAME`` is code that readers do not see: what a snippet
@@ -15,6 +16,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +29,7 @@ PORT = "8765"
 """The port that the pages use; programs run on a free one."""
 
 _FENCE = re.compile(r"```(\w*)")
-_MARK = re.compile(r"<!-- (run|file): ([\w. -]*\w)( -->)?")
+_MARK = re.compile(r"<!-- (run|file): ([\w. -]*\w)(?: \+(\d+))?( -->)?")
 _HEADING = re.compile(r"#{1,6} (.+)")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 
@@ -44,6 +46,7 @@ class Block:
     kind: str = ""
     """``run``, ``file`` or nothing: what the mark above it says."""
     name: str = ""
+    indent: int = 0
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ class Program:
         lines: list[str] = []
         for block in self.blocks:
             lines += [""] * (block.line - 1 - len(lines))
-            lines += block.code.replace(PORT, str(port)).splitlines()
+            lines += textwrap.indent(block.code.replace(PORT, str(port)), " " * block.indent).splitlines()
         source = "\n".join(lines) + "\n"
         return compile(source, str(self.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
@@ -76,18 +79,18 @@ def blocks(page: Path) -> Iterator[Block]:
     """The code of a page, hidden code included, in order."""
     lines = page.read_text().splitlines()
     kind = name = ""
-    at = 0
+    indent = at = 0
     while at < len(lines):
         fence, mark = _FENCE.fullmatch(lines[at]), _MARK.fullmatch(lines[at])
         at += 1
         if mark is not None:
-            kind, name = mark[1], mark[2]
-        if fence is not None or (mark is not None and mark[3] is None):
+            kind, name, indent = mark[1], mark[2], int(mark[3] or 0)
+        if fence is not None or (mark is not None and mark[4] is None):
             end = lines.index("```" if fence else "-->", at)
             code = "\n".join(lines[at:end]) + "\n"
-            yield Block(page, at + 1, fence[1] if fence else "python", code, kind, name)
+            yield Block(page, at + 1, fence[1] if fence else "python", code, kind, name, indent)
             at = end + 1
-            kind = name = ""
+            kind, name, indent = "", "", 0
         elif mark is None:
             assert not kind, f"{page}:{at}: no code follows the mark of {name}"
             assert not lines[at - 1].startswith(("<!-- run", "<!-- file", "```")), (

@@ -206,7 +206,17 @@ SYNC_INTERNAL |= {
     "raw",
     "ended",
 }
-SYNC_INTERNAL |= {"finish_failing", "broken", "seen", "lost", "client", "failure", "state"}
+SYNC_INTERNAL |= {
+    "finish_failing",
+    "broken",
+    "seen",
+    "lost",
+    "client",
+    "failure",
+    "state",
+    "closed_ok",
+    "closed_error",
+}
 """Members of a blocking connection for its own modules, or said in its docstring alone."""
 
 
