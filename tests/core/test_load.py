@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import gc
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -437,5 +439,12 @@ def test_a_connection_takes_part_once(run: Run) -> None:
 )
 def test_wrong_parameters_are_named(options: dict[str, Any], problem: str) -> None:
     values = {"mode": "echo", "message": "hello", **options}
-    with pytest.raises(ValueError, match=problem):
-        Load(values.pop("mode"), values.pop("message"), **values)
+    lowest = os.open(os.devnull, os.O_RDONLY)  # nobody's descriptor is closed by what was not made
+    try:
+        with pytest.raises(ValueError, match=problem):
+            Load(values.pop("mode"), values.pop("message"), **values)
+        gc.collect()
+        for descriptor in (0, 1, 2, lowest):
+            os.fstat(descriptor)
+    finally:
+        os.close(lowest)

@@ -99,13 +99,13 @@ cdef class Load:
     cdef dict mistakes
 
     def __cinit__(self, mode, message, *, depth=1, rate=None, bint check=False, bint stamp=False, board=None):
+        self.timer = -1     # before anything can fail: an object that was not made is deallocated, too
         if mode not in MODES:
             raise ValueError(f"mode is one of {', '.join(MODES)}, not {mode!r}")
         if not 1 <= depth <= MOST_DEPTH:
             raise ValueError(f"depth is a number of messages from 1 to {MOST_DEPTH}, not {depth!r}")
         if rate is not None and not rate > 0:
             raise ValueError(f"rate is a number of messages a second above 0, not {rate!r}")
-        self.timer = -1
         self.mode = MODES[mode]
         self.payload = message.encode() if isinstance(message, str) else bytes(message)
         self.opcode = TEXT if isinstance(message, str) else BINARY
