@@ -21,7 +21,7 @@
     │   └── RedirectError            a redirect that cannot be followed
     ├── InvalidURI                   not a ws, wss, http or https URI
     ├── ProxyError                   the proxy refused, or its URI is not valid
-    ├── ConcurrencyError             two receivers at once on one connection
+    ├── ConcurrencyError             two calls at once of which one would wait for ever
     ├── InvalidState                 the call does not fit the state of the object
     └── DOMException                 of the browser's API, in everwire.web: its name says what is wrong
         └── WebSocketError           how a WebSocketStream ended, or is to end
@@ -285,7 +285,11 @@ class ProxyError(EverwireError):
 
 
 class ConcurrencyError(EverwireError, RuntimeError):
-    """Two coroutines wait for a message of the same connection; only one may."""
+    """Two coroutines wait for a message of the same connection; only one may.
+
+    With threads: a thread that is in a call of a connection makes another one that would wait for the first,
+    in a signal's handler or while it sends fragments.
+    """
 
 
 class InvalidState(EverwireError):

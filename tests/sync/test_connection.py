@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import struct
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from blocking import PATIENCE, connect, in_thread, pair, serve, silent_server, until
+from blocking import HOST, PATIENCE, Silent, connect, in_thread, pair, serve, silent_server, until
 from conftest import Certificates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from everwire import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
+from everwire import ConcurrencyError, ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from everwire.sync import Connection
 from everwire.websocket.protocol import Closed, Message, Ping, Pong
 
@@ -350,3 +354,117 @@ def test_what_came_before_a_violation_is_good() -> None:
         assert caught.value.sent is not None
         assert caught.value.sent.code == 1002
         assert peer.read_until(Closed).code == 1002
+
+
+# Failures, and calls within calls
+
+
+def reset(peer: Silent) -> None:
+    """Have the peer's system say that the connection is no more."""
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.sock.close()
+
+
+def test_a_connection_that_breaks_while_messages_wait() -> None:
+    """Nobody reads it, so a write is what finds out."""
+    with silent_server(max_queue=1, close_timeout=0.2) as (ws, peer):
+        peer.protocol.send("kept")
+        peer.flush()
+        until(lambda: ws.paused)
+        reset(peer)
+        with pytest.raises(ConnectionClosedError, match="the connection was lost") as caught:
+            while True:
+                ws.send("hello?")
+        assert isinstance(caught.value.__cause__, OSError)
+        for call in (ws.ping, ws.pong, lambda: ws.send(["in", "parts"])):
+            with pytest.raises(ConnectionClosedError):
+                call()
+        assert isinstance(ws.close_error, ConnectionClosedError)
+        until(lambda: ws.closed)  # without a call of ours
+        assert ws.recv() == "kept"
+        with pytest.raises(ConnectionClosedError):
+            ws.recv()
+
+
+@pytest.mark.parametrize("engine", ["direct", "objects"])
+def test_a_garbled_tls_record(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    if engine == "objects":
+        monkeypatch.setenv("EVERWIRE_OPENSSL", "off")
+    failed: list[ConnectionClosed] = []
+
+    def handler(ws: Connection) -> None:
+        for call in (ws.recv, lambda: ws.send("hello?")):
+            with pytest.raises(ConnectionClosedError) as caught:
+                call()
+            failed.append(caught.value)
+
+    with serve(handler, ssl=certificates.server) as server:
+        arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
+        layer = certificates.client.wrap_bio(arrived, leaving, server_hostname=HOST)
+        with socket.create_connection((HOST, server.port)) as sock:
+            sock.settimeout(PATIENCE)
+
+            def wait_for(step: Callable[[], Any]) -> Any:
+                while True:
+                    try:
+                        return step()
+                    except ssl.SSLWantReadError:
+                        sock.sendall(leaving.read())
+                        if not (data := sock.recv(65536)):
+                            arrived.write_eof()
+                        arrived.write(data)
+
+            wait_for(layer.do_handshake)
+            layer.write(
+                b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            )
+            sock.sendall(leaving.read())
+            assert wait_for(lambda: layer.read(65536)).startswith(b"HTTP/1.1 101 ")
+            layer.write(b"\x82\x83\x00\x00\x00\x00abc")
+            record = bytearray(leaving.read())
+            record[-1] ^= 0x55
+            sock.sendall(record)
+            with pytest.raises(ssl.SSLError, match=r"(?i)alert"):
+                wait_for(lambda: layer.read(65536))
+    assert [error.code for error in failed] == [1006, 1006]
+    assert all(isinstance(error.__cause__, ssl.SSLError) for error in failed)
+
+
+def test_the_end_comes_while_pongs_are_told_of() -> None:
+    with silent_server() as (ws, peer):
+        first, second = ws.ping(b"1"), ws.ping(b"2")
+        first.add_done_callback(lambda _: ws.drop())
+        peer.protocol.pong(b"2")
+        peer.flush()
+        with pytest.raises(ConnectionClosedError):
+            ws.recv(timeout=PATIENCE)
+        assert first.result(timeout=PATIENCE) > 0
+        with pytest.raises(ConnectionClosedError):
+            second.result(timeout=PATIENCE)
+
+
+def test_closing_when_a_pong_has_come() -> None:
+    """A callback runs in a thread that reads: it does not wait for itself."""
+    with pair(client={"close_timeout": None}) as (ws, peer):
+        answering = in_thread(lambda: list(ws))
+        peer.ping().add_done_callback(lambda _: peer.close(1000, "seen"))
+        waiting = in_thread(lambda: list(peer))
+        assert waiting() == answering() == []
+        assert ws.close_reason == "seen"
+
+
+def test_fragments_that_send_on_their_connection() -> None:
+    with pair() as (ws, peer):
+
+        def fragments() -> Any:
+            ws.send("within")
+            yield "never"
+
+        sending = in_thread(lambda: ws.send(fragments()))
+        with pytest.raises(ConcurrencyError, match="sending a message on the same connection already"):
+            sending()
+        ws.send("after it")
+        assert peer.recv(timeout=PATIENCE) == "after it"

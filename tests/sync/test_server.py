@@ -114,6 +114,20 @@ def test_how_a_handler_ends(caplog: pytest.LogCaptureFixture) -> None:
     assert "by the handler" in caplog.text
 
 
+def test_a_handler_that_exits(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[type[BaseException]] = []
+    monkeypatch.setattr(threading, "excepthook", lambda args: raised.append(args.exc_type))
+
+    def handler(ws: Connection) -> None:
+        raise SystemExit(1)
+
+    with serve(handler) as server, connect(server) as ws:
+        with pytest.raises(ConnectionClosedError) as caught:
+            ws.recv(timeout=PATIENCE)
+        assert (caught.value.code, caught.value.reason) == (1011, "internal error")
+    until(lambda: raised == [SystemExit])
+
+
 def test_who_is_let_in(caplog: pytest.LogCaptureFixture) -> None:
     def look(ws: Connection, request: Request) -> Response | None:
         if request.pathname == "/fails":
@@ -250,6 +264,39 @@ def test_shutdown_has_a_deadline(caplog: pytest.LogCaptureFixture) -> None:
             assert server.wait_closed(PATIENCE)
         assert "1 handlers do not end" in caplog.text
         release.set()
+
+
+def test_shutdown_does_not_wait_for_who_has_asked_for_nothing() -> None:
+    accepted = threading.Event()
+
+    def look(ws: Connection, request: Request) -> None:
+        accepted.set()
+
+    with serve(process_request=look, open_timeout=60, close_timeout=60) as server:
+        with socket.create_connection((HOST, server.port)) as silent, connect(server):
+            assert accepted.wait(PATIENCE)  # connections are accepted in order: so the silent one is, too
+            silent.settimeout(PATIENCE)
+            server.shutdown()
+            assert silent.recv(1) == b""
+        assert server.wait_closed(PATIENCE)
+
+
+def test_shutdown_during_an_opening_handshake() -> None:
+    asked, go = threading.Event(), threading.Event()
+
+    def look(ws: Connection, request: Request) -> None:
+        asked.set()
+        go.wait(PATIENCE)
+
+    with serve(process_request=look) as server:
+        opening = in_thread(connect(server).open)
+        assert asked.wait(PATIENCE)
+        server.shutdown(1012, "restart")
+        until(lambda: server.sockets[0].fileno() < 0)
+        go.set()
+        with opening() as ws, pytest.raises(ConnectionClosedError) as caught:
+            ws.recv(timeout=PATIENCE)
+        assert (caught.value.code, caught.value.reason) == (1012, "restart")
 
 
 def test_shutdown_is_checked() -> None:

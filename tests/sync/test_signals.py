@@ -152,3 +152,59 @@ def test_a_server_that_is_interrupted(how: str, tmp_path: Path, unused_tcp_port:
         code = server.wait()
         assert (code == 0) is (how == "SIGTERM")
         assert server.output.endswith("ended\n" if how == "SIGTERM" else "KeyboardInterrupt\n")
+
+
+def test_closing_in_a_signals_handler(tmp_path: Path) -> None:
+    """The receive that it interrupts sees the end, however long it takes; the handler does not wait."""
+    file = tmp_path / "client.py"
+    file.write_text(
+        "import signal, sys, everwire\n"
+        "def handler(*_):\n"
+        "    try: ws.recv()\n"
+        "    except everwire.ConcurrencyError: print('busy', flush=True)\n"
+        "    ws.close(1000, 'by a signal')\n"
+        "    print('handled', flush=True)\n"
+        "options = dict(proxy=None, compression=None, close_timeout=None)\n"
+        "with everwire.sync.connect(sys.argv[1], **options) as ws:\n"
+        "    signal.signal(signal.SIGTERM, handler)\n"
+        "    print('begin', flush=True)\n"
+        "    for message in ws: pass\n"
+        "    print(ws.close_code, ws.close_reason, flush=True)\n"
+    )
+    with (
+        asyncio_server() as server,
+        Program([sys.executable, file, f"ws://127.0.0.1:{server.port}"]) as client,
+    ):
+        client.wait_for("begin\n")
+        assert client.stop(signal.SIGTERM) == 0, client.output
+        assert client.output == "begin\nbusy\nhandled\n1000 by a signal\n"
+
+
+def test_sending_and_closing_in_a_signals_handler_while_sending(tmp_path: Path) -> None:
+    file = tmp_path / "client.py"
+    file.write_text(
+        "import signal, sys, everwire\n"
+        "def handler(*_):\n"
+        "    try: ws.send('within')\n"
+        "    except everwire.ConcurrencyError: print('busy', flush=True)\n"
+        "    ws.close(1000, 'by a signal')\n"
+        "    print('handled', flush=True)\n"
+        "options = dict(proxy=None, compression=None, close_timeout=0.3)\n"
+        "with everwire.sync.connect(sys.argv[1], **options) as ws:\n"
+        "    signal.signal(signal.SIGALRM, handler)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.5)\n"
+        "    try:\n"
+        "        while True: ws.send(b'x' * (1 << 24))\n"
+        "    except everwire.ConnectionClosed: print('closed', flush=True)\n"
+    )
+
+    async def deaf(ws: everwire.Connection) -> None:
+        ws.pause_reading()
+        await ws.wait_closed()
+
+    with (
+        asyncio_server(deaf) as server,
+        Program([sys.executable, file, f"ws://127.0.0.1:{server.port}"]) as client,
+    ):
+        assert client.wait() == 0, client.output
+        assert client.output == "busy\nhandled\nclosed\n"

@@ -1,7 +1,7 @@
 """Messages for threads: each waits for what it asks for, and nothing else runs."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.pythread cimport PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock
+from cpython.pythread cimport PyThread_allocate_lock, PyThread_free_lock, PyThread_get_thread_ident, PyThread_release_lock
 from cpython.ref cimport PyObject
 from libc.math cimport INFINITY
 from libc.stdint cimport uint8_t
@@ -14,7 +14,7 @@ from .preface cimport Preface
 from .stream cimport Stream
 
 from everwire._core.protocol import check_close
-from everwire.errors import ConnectionClosedOK, InvalidState
+from everwire.errors import ConcurrencyError, ConnectionClosedOK, InvalidState
 
 cdef enum:
     BEHIND = 65536      # unsent bytes from which on only the last ping is answered
@@ -114,8 +114,20 @@ cdef class Blocking(Preface):
         return self.ended or self.received_code or self.failure is not None
 
     cdef object end_error(self):
+        """What to raise when the connection is over, or nothing can be sent any more."""
         self.on_over()
-        return self.close_error
+        return self._why_over()
+
+    cdef object _why_over(self):
+        error = self.closing_error()
+        if error.__cause__ is None:
+            error.__cause__ = self.lost
+        return error
+
+    cdef int _break(self, int number) except -1:
+        # Messages from before may wait still: the connection is over when they are received, or after close_timeout.
+        self.on_closing()
+        return Preface._break(self, number)
 
     def recv(self, timeout=None, decode=None):
         """Wait for the next message: text as ``str``, binary as ``bytes``.
@@ -126,14 +138,18 @@ cdef class Blocking(Preface):
         Raises:
             TimeoutError: no message came in time. None is lost: the next call gets it.
             ConnectionClosed: the connection is closed, and all that came before was received.
+            ConcurrencyError: a signal's handler calls it while its thread waits in the same connection.
         """
         cdef double deadline
         if self.has_message():
             return self.next_message(decode)
         deadline = until(timeout)
+        if self.reader == PyThread_get_thread_ident():
+            raise ConcurrencyError("this thread waits for the same connection already: a signal's handler cannot receive")
         self.receivers += 1
         try:
             if lock_take(self.reading, deadline):
+                self.reader = PyThread_get_thread_ident()
                 try:
                     while True:
                         if self.has_message():
@@ -148,6 +164,7 @@ cdef class Blocking(Preface):
                         if self.pongs:
                             self.on_pongs()
                 finally:
+                    self.reader = 0
                     PyThread_release_lock(self.reading)
         finally:
             self.receivers -= 1
@@ -177,11 +194,19 @@ cdef class Blocking(Preface):
         Raises:
             ConnectionClosed: the connection is closed or closing.
             TypeError: the message is of none of these types.
+            ConcurrencyError: the thread is sending another one already: an iterable of fragments, or a signal's
+                handler, sends on the connection itself.
         """
         cdef bint whole = isinstance(message, (str, bytes, bytearray, memoryview)) or is_buffer(message)
         if not whole and (isinstance(message, dict) or not hasattr(message, "__iter__")):
             raise TypeError(f"a message is str, bytes-like or an iterable of them, not {type(message).__name__}")
+        if self.talker == PyThread_get_thread_ident():
+            raise ConcurrencyError(
+                "this thread is sending a message on the same connection already: an iterable of fragments, "
+                "or a signal's handler, cannot send another one meanwhile"
+            )
         lock_take(self.turn, INFINITY)
+        self.talker = PyThread_get_thread_ident()
         try:
             if not whole:
                 self._send_fragments(message, text)
@@ -194,6 +219,7 @@ cdef class Blocking(Preface):
                     PyThread_release_lock(self.using)
                 self.flush(INFINITY)
         finally:
+            self.talker = 0
             PyThread_release_lock(self.turn)
         if self.broken:
             self._check_sent()
@@ -334,17 +360,24 @@ cdef class Blocking(Preface):
             self.closing_since = ew_seconds()
         return 0
 
+    def is_busy_here(self):
+        """Whether the calling thread reads or writes at the moment: then it is a signal's handler, or a callback."""
+        cdef unsigned long me = PyThread_get_thread_ident()
+        return self.reader == me or self.sender == me
+
     def wait_end(self, timeout=None):
         """Read, and drop what comes, until the stream ends; whether it did in so many seconds."""
         cdef double deadline = until(timeout)
         while not self.ended:
             if not lock_take(self.reading, deadline):
                 return False
+            self.reader = PyThread_get_thread_ident()
             try:
                 while not self.ended and self.fill(deadline):
                     if self.pongs:
                         self.on_pongs()
             finally:
+                self.reader = 0
                 PyThread_release_lock(self.reading)
             if not self.ended and ew_seconds() >= deadline:
                 return False
@@ -354,11 +387,13 @@ cdef class Blocking(Preface):
         """Read once, waiting for at most so many seconds, if no thread is reading; whether none was."""
         if self.receivers or self.ended or self.paused or not lock_try(self.reading):
             return False
+        self.reader = PyThread_get_thread_ident()
         try:
             self.fill(until(timeout))
             if self.pongs:
                 self.on_pongs()
         finally:
+            self.reader = 0
             PyThread_release_lock(self.reading)
         return True
 
@@ -366,6 +401,7 @@ cdef class Blocking(Preface):
         """Read what there is, and send what waits, without waiting; for when no thread may do so."""
         cdef int i
         if not self.receivers and not self.ended and lock_try(self.reading):
+            self.reader = PyThread_get_thread_ident()
             try:
                 for i in range(GLANCES):
                     if not self.fill(0) or self.ended:
@@ -373,6 +409,7 @@ cdef class Blocking(Preface):
                 if self.pongs:
                     self.on_pongs()
             finally:
+                self.reader = 0
                 PyThread_release_lock(self.reading)
         if self.has_unsent() or self.late_pong is not None:
             self.flush(0)
@@ -411,10 +448,7 @@ cdef class Blocking(Preface):
     @property
     def close_error(self):
         """The exception that says how the connection ended; None while it is open."""
-        error = self.closing_error() if self.state >= CLOSING else None
-        if error is not None and error.__cause__ is None:
-            error.__cause__ = self.lost
-        return error
+        return self._why_over() if self.state >= CLOSING or self.broken or self.aborted else None
 
     @property
     def ssl_object(self):

@@ -15,6 +15,8 @@ cdef class Stream(Protocol):
     cdef PyThread_type_lock reading     # held by who reads, and waits to do so
     cdef PyThread_type_lock writing     # held by who writes, and waits to do so
     cdef PyThread_type_lock using       # held while the protocol's state, or TLS, is used; never while waiting
+    cdef unsigned long reader           # the thread that holds reading and waits in the system; 0: none
+    cdef unsigned long sender           # the same of writing
     cdef int fd
     cdef int receivers                  # threads that want to read most of all: the others give way to them
     cdef readonly bint raw              # the handshake is not done: bytes are kept as they are

@@ -6,10 +6,11 @@ lost when a signal's handler raises: what was read was used, and what was not se
 """
 
 import os
+import ssl
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
-from cpython.pythread cimport PyThread_allocate_lock, PyThread_free_lock, PyThread_release_lock
+from cpython.pythread cimport PyThread_allocate_lock, PyThread_free_lock, PyThread_get_thread_ident, PyThread_release_lock
 from libc.errno cimport EINTR, errno
 from libc.math cimport INFINITY
 from libc.string cimport memcpy
@@ -218,7 +219,12 @@ cdef class Stream(Protocol):
             before = 0 if self.raw else len(self.rest)
             if before:
                 memcpy(buffer, <char*>self.rest, before)
-            n = self.tls.read(buffer + before, BUFFER - before, None)
+            try:
+                n = self.tls.read(buffer + before, BUFFER - before, None)
+            except ssl.SSLError as exc:
+                outbox_clear(&self.out)     # it cannot be encrypted any more
+                self.tls.fresh = True       # the alert goes out when what was read is used: see on_filled()
+                return self.end(exc)
             if n < 0:
                 return self.end(None)
             if n == 0:
@@ -272,9 +278,11 @@ cdef class Stream(Protocol):
             elif not lock_take(self.writing, deadline):
                 return 0
             self.writer = deadline > 0
+            self.sender = PyThread_get_thread_ident()
             try:
                 done = self._write(deadline)
             finally:
+                self.sender = 0
                 self.writer = False
                 PyThread_release_lock(self.writing)
             if not done:
@@ -303,6 +311,10 @@ cdef class Stream(Protocol):
                     v[0].iov_len = self.tls.ciphertext(&p)
                     v[0].iov_base = <void*>p
                     count = 1 if v[0].iov_len else 0
+                except ssl.SSLError as exc:
+                    if self.lost is None:
+                        self.lost = exc
+                    return 1 + self._break(0)
                 finally:
                     PyThread_release_lock(self.using)
             if not count:
@@ -336,6 +348,8 @@ cdef class Stream(Protocol):
             reads = False
             if not self.raw and not self.receivers and not self.halted and not self.ended:
                 reads = lock_try(self.reading)
+            if reads:
+                self.reader = PyThread_get_thread_ident()
             try:
                 with nogil:
                     ready = ew_wait(fd, EW_READ | EW_WRITE if reads else EW_WRITE, min(left, 0.05 if reads else 1.0))
@@ -346,6 +360,7 @@ cdef class Stream(Protocol):
                     self.on_filled()
             finally:
                 if reads:
+                    self.reader = 0
                     PyThread_release_lock(self.reading)
             if ready & EW_WRITE:
                 self.seen = ew_seconds()    # the peer has taken bytes: it is there

@@ -32,7 +32,8 @@ class Admission:
     """Opens connections or refuses them, and runs the handler of those that it has opened.
 
     Attributes:
-        closing: whether every new request is refused, because the server shuts down.
+        closing: the close code and reason of a server that shuts down, and refuses every new
+            request; None before.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Admission:
         self._process_response = process_response
         self._open_timeout = open_timeout
         self._logger = logger
-        self.closing = False
+        self.closing: tuple[int | None, str] | None = None
 
     def serve(self, connection: Connection) -> None:
         """All of the life of a connection, in a thread of its own."""
@@ -67,17 +68,22 @@ class Admission:
             if connection.raw:
                 connection.drop()
         connection.start()
+        if self.closing is not None:
+            connection.begin_close(*self.closing, 0)  # the end came while it was opened
         self._handle(connection)
 
     def _handle(self, connection: Connection) -> None:
-        code, reason = 1000, ""
+        code, reason = 1011, "internal error"
         try:
             self._handler(connection)
+            code, reason = 1000, ""
         except Exception as exc:
             if connection.is_open or not isinstance(exc, ConnectionClosed):
                 self._logger.exception("connection handler failed")
-                code, reason = 1011, "internal error"
-        connection.close(code, reason)
+            else:
+                code, reason = 1000, ""
+        finally:
+            connection.close(code, reason)  # after SystemExit, too
 
     def _open(self, connection: Connection) -> bool:
         """The opening handshake; whether the connection is open."""
@@ -95,7 +101,7 @@ class Admission:
             if head is None:
                 return False
             request = connection.request = Request.parse(head)
-            if self.closing:
+            if self.closing is not None:
                 raise HandshakeError("the server is shutting down", 503)
             accepted = self._decide(connection, request)
         except HandshakeError as exc:

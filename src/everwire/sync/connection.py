@@ -147,7 +147,7 @@ class Connection(Blocking):
         self.remote_address: Any = remote_address or ("" if unix else sock.getpeername())
         self.local_address: Any = sock.getsockname()
         self.latency = 0.0
-        self._sock: socket.socket | None = sock
+        self._socks = [sock]  # empty when it is closed: whoever takes it out does so
         self._limits = limits
         self._on_end = on_end
         self._pings: dict[bytes, tuple[PingFuture | None, float]] = {}
@@ -209,7 +209,10 @@ class Connection(Blocking):
                 continue
             # A pong answers the pings before it as well (RFC 6455, section 5.5.3).
             for sent in list(self._pings):
-                future, started = self._pings.pop(sent)
+                ping = self._pings.pop(sent, None)
+                if ping is None:
+                    continue  # the connection ended just now: see on_ended()
+                future, started = ping
                 if future is not None and future.set_running_or_notify_cancel():
                     future.set_result(came - started)
                 if sent == payload:
@@ -223,6 +226,8 @@ class Connection(Blocking):
 
         Threads that wait in ``recv`` or ``send`` get :exc:`ConnectionClosed`. *code* None sends
         none, which the peer sees as 1005; *reason* is up to 123 bytes of UTF-8. Closing again only waits.
+        In a signal's handler that interrupts ``recv``, ``send`` or ``close`` of the same connection it does
+        not wait: the interrupted call goes on, and sees the end.
 
         Raises:
             ValueError: the code may not be sent (RFC 6455, section 7.4), or the reason is too long.
@@ -232,6 +237,10 @@ class Connection(Blocking):
     def _close(self, code: int | None, reason: str, timeout: float | None) -> None:
         if self.raw:
             self.drop()
+            return
+        if self.is_busy_here():
+            # A signal's handler, or a ping's callback: what it interrupts has to go on for the end to come.
+            self.begin_close(code, reason, 0)
             return
         deadline = None if timeout is None else monotonic() + timeout
         self.begin_close(code, reason, timeout)
@@ -255,11 +264,13 @@ class Connection(Blocking):
                 future.set_exception(self.close_error)
         if not self.detach():
             return
-        sock, self._sock = self._sock, None
-        if sock is not None:
-            sock.close()
-            if self._on_end is not None:
-                self._on_end(self)
+        try:
+            sock = self._socks.pop()
+        except IndexError:
+            return  # another thread was faster
+        sock.close()
+        if self._on_end is not None:
+            self._on_end(self)
 
     def on_over(self) -> None:
         """A thread was told that the connection is over: what is left to do need not wait."""
@@ -337,7 +348,7 @@ class Connection(Blocking):
     @property
     def closed(self) -> bool:
         """Whether the connection is over, and its socket closed."""
-        return self._sock is None
+        return not self._socks
 
     @property
     def peercert(self) -> dict[str, Any] | None:

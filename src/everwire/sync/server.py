@@ -179,7 +179,7 @@ class Server:
             self._waker.send(b"x")
 
     def _close(self, code: int | None, reason: str, timeout: float | None) -> None:
-        self._admission.closing = True
+        self._admission.closing = code, reason
         for sock in self.sockets:
             sock.close()
         if self._path is not None:
@@ -189,6 +189,8 @@ class Server:
         for connection in threads.values():
             if not connection.raw:
                 connection.begin_close(code, reason, 0)
+            elif not hasattr(connection, "request"):
+                connection.drop()  # it has asked for nothing yet, and may never do so
         self._join(threads, timeout)
         with self._lock:
             threads = dict(self._threads)
