@@ -449,11 +449,21 @@ def test_the_end_comes_while_pongs_are_told_of() -> None:
 def test_closing_when_a_pong_has_come() -> None:
     """A callback runs in a thread that reads: it does not wait for itself."""
     with pair(client={"close_timeout": None}) as (ws, peer):
-        answering = in_thread(lambda: list(ws))
-        peer.ping().add_done_callback(lambda _: peer.close(1000, "seen"))
+        busy: list[str] = []
+
+        def callback(ping: object) -> None:
+            try:
+                peer.recv()
+            except ConcurrencyError as exc:
+                busy.append(str(exc))
+            peer.close(1000, "seen")
+
+        peer.ping().add_done_callback(callback)
+        answering = in_thread(lambda: list(ws))  # the pong comes from here on
         waiting = in_thread(lambda: list(peer))
         assert waiting() == answering() == []
         assert ws.close_reason == "seen"
+        assert len(busy) == 1
 
 
 def test_fragments_that_send_on_their_connection() -> None:
