@@ -208,6 +208,7 @@ SYNC_INTERNAL |= {
 }
 SYNC_INTERNAL |= {
     "finish_failing",
+    "is_busy_here",
     "broken",
     "seen",
     "lost",
