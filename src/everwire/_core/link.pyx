@@ -224,7 +224,7 @@ cdef class Link(Outlet):
         self.receiving = True
         try:
             while used < n and self.phase != GONE:
-                if self.halted & PAUSED or self.phase == DECIDING:
+                if self.halted & PAUSED or self.phase == DECIDING or (self.phase == RAW and not self.reading_wanted):
                     self._keep_rest(p + used, n - used)
                     break
                 before = self.rest_size()

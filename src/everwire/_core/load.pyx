@@ -147,6 +147,7 @@ cdef class Load:
             driver.mask = 1
             while driver.mask < self.depth:
                 driver.mask *= 2
+            PyMem_Free(driver.stamps)
             driver.stamps = <int64_t*>PyMem_Malloc(driver.mask * sizeof(int64_t))
             if not driver.stamps:
                 raise MemoryError

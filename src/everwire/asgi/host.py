@@ -19,7 +19,7 @@ from everwire.asgi.scope import Application
 from everwire.websocket.extensions import Deflate
 from everwire.websocket.origins import Origins
 from everwire.websocket.server import SERVER, Server, Starting
-from everwire.websocket.sockets import Where
+from everwire.websocket.sockets import Where, remove_path
 
 __all__ = ["Host", "serve"]
 
@@ -54,6 +54,8 @@ class Host(Server):
         except BaseException:
             for sock in sockets:
                 sock.close()
+            if where.path is not None:
+                remove_path(where.path)
             raise
         self._listen(sockets, context, where.path)
 

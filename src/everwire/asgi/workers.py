@@ -69,7 +69,7 @@ async def bound_sockets(
             remove_path(where.path)
 
 
-def _close(bound: list[list[socket.socket]]) -> None:
+def _close(bound: Sequence[Sequence[socket.socket]]) -> None:
     for sockets in bound:
         for sock in sockets:
             sock.close()
@@ -210,6 +210,8 @@ class Supervisor:
         self._stop.set()
 
     async def _end(self) -> None:
+        # With the last copy of a socket its queue goes: who connects now is refused, and does not wait in it.
+        _close(self._sockets)
         if self._workers:
             await asyncio.gather(*(worker.stop(self._patience) for worker in self._workers))
 
@@ -256,6 +258,8 @@ class _Slot:
             if worker is not self._worker:
                 continue
             async with self._replacing:
+                if worker is not self._worker:
+                    continue  # it died while it was being replaced
                 # One that served has done its part; those that fail at once wait longer each time.
                 failures = 0 if worker.ready.result() else failures + 1
                 _logger.error("worker [%d] died: %s; starting another", worker.pid, _reason(code))
