@@ -7,6 +7,7 @@ look for answers that differ: by how the bytes are split, or from what must come
 from __future__ import annotations
 
 import os
+import string
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -95,9 +96,28 @@ def frames(data: bytes) -> None:
         raise AssertionError(f"failed with {whole.failure.code}")
 
 
+BEGINNINGS = [bytes([c]) for c in b"\r\n!#$%&'*+-.^_`|~" + (string.digits + string.ascii_letters).encode()]
+"""The first bytes of what may become a head: those of a token (RFC 9110, 5.6.2), and of empty lines."""
+
+
+def no_head(data: bytes, end: int) -> None:
+    """What begins like no head is whole at once, and refused."""
+    if end != len(data) or http1.find_head_end(data[:1]) != 1:
+        raise AssertionError("the end of what is no head is waited for")
+    for parse in (Request.parse, Response.parse):
+        try:
+            parse(data)
+        except InvalidMessage:
+            continue
+        raise AssertionError("what begins like no head is read as one")
+
+
 def heads(data: bytes) -> None:
     """A head is read or refused; what is read, written and read again is the same."""
     end = http1.find_head_end(data)
+    if data and data[:1] not in BEGINNINGS:
+        no_head(data, end)
+        return
     place = data.find(b"\r\n\r\n")
     if end != (place + 4 if place >= 0 else -1):
         raise AssertionError("the end of the head is elsewhere")
