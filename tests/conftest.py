@@ -66,6 +66,9 @@ class Mode:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers of this file."""
+    # Started in the background, a shell has it ignore Ctrl-C, and so would the programs that tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "loops(*names): run the test only on these event loops (asyncio, uvloop)"
     )
