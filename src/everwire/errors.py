@@ -23,6 +23,17 @@
     ├── ProxyError                   the proxy refused, or its URI is not valid
     ├── ConcurrencyError             two calls at once of which one would wait for ever
     ├── InvalidState                 the call does not fit the state of the object
+    ├── WireError                    a frame that is malformed in the client protocol of channels
+    ├── CommandError                 a command of that protocol failed: code, message, temporary
+    │   ├── Unauthorized             101: it is not known who asks
+    │   ├── UnknownChannel           102: there is no such channel
+    │   ├── Forbidden                103: that user may not do that
+    │   └── BadRequest               107: it makes no sense, or its payload is not of the channel's type
+    ├── Disconnected                 a session of that protocol was ended, or is to end: code, reason
+    ├── TokenError                   a token that is not valid: malformed, signed by no key known, not for us
+    │   └── TokenExpired             one that was valid
+    ├── EngineError                  the engine of a hub is not available, or has refused
+    ├── ConfigError                  a configuration file says something that it cannot mean
     └── DOMException                 of the browser's API, in everwire.web: its name says what is wrong
         └── WebSocketError           how a WebSocketStream ended, or is to end
 
@@ -39,13 +50,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ApplicationError",
+    "BadRequest",
     "ClientDisconnected",
     "Close",
+    "CommandError",
     "ConcurrencyError",
+    "ConfigError",
     "ConnectionClosed",
     "ConnectionClosedError",
     "ConnectionClosedOK",
+    "Disconnected",
+    "EngineError",
     "EverwireError",
+    "Forbidden",
     "HandshakeError",
     "InvalidHeader",
     "InvalidMessage",
@@ -60,6 +77,11 @@ __all__ = [
     "ProtocolError",
     "ProxyError",
     "RedirectError",
+    "TokenError",
+    "TokenExpired",
+    "Unauthorized",
+    "UnknownChannel",
+    "WireError",
 ]
 
 CLOSE_CODES = {
@@ -294,3 +316,90 @@ class ConcurrencyError(EverwireError, RuntimeError):
 
 class InvalidState(EverwireError):
     """The call does not fit the state of the object."""
+
+
+class WireError(EverwireError):
+    """A frame that is malformed in the client protocol of channels."""
+
+
+class CommandError(EverwireError):
+    """A command of the client protocol failed: hooks raise it to refuse, clients when they were refused.
+
+    Attributes:
+        code: the error's code: below 400 the protocol's (:class:`everwire.wire.codes.ErrorCode`), from 400
+            to 1999 the application's own.
+        message: what it means.
+        temporary: whether the same command may work later.
+    """
+
+    def __init__(self, code: int, message: str, *, temporary: bool = False) -> None:
+        self.code = int(code)
+        self.message = message
+        self.temporary = temporary
+        super().__init__(self.code, message)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.code})"
+
+
+class Unauthorized(CommandError):
+    """It is not known who asks (101)."""
+
+    def __init__(self, message: str = "unauthorized") -> None:
+        super().__init__(101, message)
+
+
+class UnknownChannel(CommandError):
+    """There is no such channel (102)."""
+
+    def __init__(self, message: str = "unknown channel") -> None:
+        super().__init__(102, message)
+
+
+class Forbidden(CommandError):
+    """That user may not do that (103)."""
+
+    def __init__(self, message: str = "permission denied") -> None:
+        super().__init__(103, message)
+
+
+class BadRequest(CommandError):
+    """The command makes no sense, or its payload is not of the channel's type (107)."""
+
+    def __init__(self, message: str = "bad request") -> None:
+        super().__init__(107, message)
+
+
+class Disconnected(EverwireError):
+    """A session of the client protocol was ended, or (raised by a hook) is to end.
+
+    Attributes:
+        code: the protocol's (:class:`everwire.wire.codes.DisconnectCode`), or the application's own: clients
+        come
+            back by themselves after 4000 to 4499, not after 4500 to 4999.
+        reason: what it means; short, for people.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        self.code = int(code)
+        self.reason = reason
+        super().__init__(self.code, reason)
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.code})"
+
+
+class TokenError(EverwireError):
+    """A token that is not valid: malformed, not signed by a key known, not for us."""
+
+
+class TokenExpired(TokenError):
+    """A token that was valid."""
+
+
+class EngineError(EverwireError):
+    """The engine of a hub is not available, or has refused."""
+
+
+class ConfigError(EverwireError):
+    """A configuration that cannot be meant; the message names the place, the problem and the remedy."""

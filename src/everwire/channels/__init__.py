@@ -1,0 +1,1 @@
+"""Channels: the hub, the sessions of its clients, presence, tokens, options."""

@@ -1,0 +1,1 @@
+"""Engines: where the logs of channels are kept."""

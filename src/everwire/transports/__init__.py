@@ -1,0 +1,1 @@
+"""Transports: how the frames of a session get to a client and back."""
