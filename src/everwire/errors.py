@@ -30,6 +30,8 @@
     │   ├── Forbidden                103: that user may not do that
     │   └── BadRequest               107: it makes no sense, or its payload is not of the channel's type
     ├── Disconnected                 a session of that protocol was ended, or is to end: code, reason
+    ├── Unsubscribed                 a subscription was ended by the server: channel, code, reason
+    ├── Unrecovered                  publications were missed, and the server has them no more
     ├── TokenError                   a token that is not valid: malformed, signed by no key known, not for us
     │   └── TokenExpired             one that was valid
     ├── EngineError                  the engine of a hub is not available, or has refused
@@ -47,6 +49,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from everwire.websocket.messages import Response
+    from everwire.wire.position import Position
 
 __all__ = [
     "ApplicationError",
@@ -81,6 +84,8 @@ __all__ = [
     "TokenExpired",
     "Unauthorized",
     "UnknownChannel",
+    "Unrecovered",
+    "Unsubscribed",
     "WireError",
 ]
 
@@ -387,6 +392,50 @@ class Disconnected(EverwireError):
 
     def __str__(self) -> str:
         return f"{self.reason} ({self.code})"
+
+
+class Unsubscribed(EverwireError):
+    """A subscription is over: its server ended it, and it does not begin anew by itself.
+
+    Attributes:
+        channel: its channel.
+        code: the protocol's (:class:`everwire.wire.codes.UnsubscribeCode`), or the application's own.
+        reason: what it means; short, for people.
+    """
+
+    def __init__(self, channel: str, code: int, reason: str = "") -> None:
+        self.channel = channel
+        self.code = int(code)
+        self.reason = reason
+        super().__init__(channel, self.code, reason)
+
+    def __str__(self) -> str:
+        return f"the subscription to {self.channel!r} was ended: {self.reason} ({self.code})"
+
+
+class Unrecovered(EverwireError):
+    """Publications of a channel were missed, and the server cannot tell which: its history has them no more.
+
+    It is raised once, between the last publication before the gap and the first one after it; the
+    subscription goes on. What the application knows of the channel is to be loaded anew.
+
+    Attributes:
+        channel: the channel.
+        since: the position of the last publication before the gap.
+        now: the position of the channel from which the subscription goes on.
+    """
+
+    def __init__(self, channel: str, since: Position, now: Position) -> None:
+        self.channel = channel
+        self.since = since
+        self.now = now
+        super().__init__(channel, since, now)
+
+    def __str__(self) -> str:
+        return (
+            f"publications of {self.channel!r} after offset {self.since.offset} may be missing: its history "
+            "does not reach back to there any more; load what you know of it anew, then go on"
+        )
 
 
 class TokenError(EverwireError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from everwire.wire.messages import ClientInfo, Publication
+from everwire.wire.position import Position
 
 __all__ = [
     "Engine",
@@ -17,13 +18,6 @@ __all__ = [
     "PresenceStats",
     "PublishOutcome",
 ]
-
-
-class Position(NamedTuple):
-    """A place in the log of a channel. An *epoch* is the identity of a log: offsets of two do not compare."""
-
-    offset: int
-    epoch: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
