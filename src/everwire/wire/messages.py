@@ -6,9 +6,9 @@ Fields that have their default are left out; those that are not known are ignore
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 __all__ = [
     "ClientInfo",
@@ -57,6 +57,12 @@ __all__ = [
 NOTHING = Raw(b"")
 """The payload that is not there."""
 
+UInt32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+# Half of what 64 bits could hold: what counts up from 0 does not get there, and databases hold no more.
+UInt64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
 
 class WireMessage(Struct, omit_defaults=True, kw_only=True):
     """What all messages have in common.
@@ -73,7 +79,7 @@ class Error(WireMessage):
 
     NUMBERS = {"code": 1, "message": 2, "temporary": 3}
 
-    code: int = 0
+    code: UInt32 = 0
     message: str = ""
     temporary: bool = False
 
@@ -96,10 +102,10 @@ class Publication(WireMessage):
 
     data: Raw = NOTHING
     info: ClientInfo | None = None
-    offset: int = 0
+    offset: UInt64 = 0
     tags: dict[str, str] = {}
     delta: bool = False
-    time: int = 0
+    time: Int64 = 0
     channel: str = ""
 
 
@@ -108,7 +114,7 @@ class StreamPosition(WireMessage):
 
     NUMBERS = {"offset": 1, "epoch": 2}
 
-    offset: int = 0
+    offset: UInt64 = 0
     epoch: str = ""
 
 
@@ -151,15 +157,15 @@ class SubscribeRequest(WireMessage):
     token: str = ""
     recover: bool = False
     epoch: str = ""
-    offset: int = 0
+    offset: UInt64 = 0
     data: Raw = NOTHING
     positioned: bool = False
     recoverable: bool = False
     join_leave: bool = False
     delta: str = ""
     tf: FilterNode | None = None
-    flag: int = 0
-    type: int = 0
+    flag: Int64 = 0
+    type: Int32 = 0
 
 
 class SubscribeResult(WireMessage):
@@ -181,17 +187,17 @@ class SubscribeResult(WireMessage):
     }
 
     expires: bool = False
-    ttl: int = 0
+    ttl: UInt32 = 0
     recoverable: bool = False
     epoch: str = ""
     publications: list[Publication] = []
     recovered: bool = False
-    offset: int = 0
+    offset: UInt64 = 0
     positioned: bool = False
     data: Raw = NOTHING
     was_recovering: bool = False
     delta: bool = False
-    id: int = 0
+    id: Int64 = 0
 
 
 class ConnectRequest(WireMessage):
@@ -205,7 +211,7 @@ class ConnectRequest(WireMessage):
     name: str = ""
     version: str = ""
     headers: dict[str, str] = {}
-    flag: int = 0
+    flag: Int64 = 0
 
 
 class ConnectResult(WireMessage):
@@ -228,14 +234,14 @@ class ConnectResult(WireMessage):
     client: str = ""
     version: str = ""
     expires: bool = False
-    ttl: int = 0
+    ttl: UInt32 = 0
     data: Raw = NOTHING
     subs: dict[str, SubscribeResult] = {}
-    ping: int = 0
+    ping: UInt32 = 0
     pong: bool = False
     session: str = ""
     node: str = ""
-    time: int = 0
+    time: Int64 = 0
 
 
 class RefreshRequest(WireMessage):
@@ -254,7 +260,7 @@ class RefreshResult(WireMessage):
     client: str = ""
     version: str = ""
     expires: bool = False
-    ttl: int = 0
+    ttl: UInt32 = 0
 
 
 class SubRefreshRequest(WireMessage):
@@ -264,7 +270,7 @@ class SubRefreshRequest(WireMessage):
 
     channel: str = ""
     token: str = ""
-    type: int = 0
+    type: Int32 = 0
 
 
 class SubRefreshResult(WireMessage):
@@ -273,7 +279,7 @@ class SubRefreshResult(WireMessage):
     NUMBERS = {"expires": 1, "ttl": 2}
 
     expires: bool = False
-    ttl: int = 0
+    ttl: UInt32 = 0
 
 
 class UnsubscribeRequest(WireMessage):
@@ -295,7 +301,7 @@ class PublishRequest(WireMessage):
 
     channel: str = ""
     data: Raw = NOTHING
-    type: int = 0
+    type: Int32 = 0
 
 
 class PublishResult(WireMessage):
@@ -331,8 +337,8 @@ class PresenceStatsResult(WireMessage):
 
     NUMBERS = {"num_clients": 1, "num_users": 2}
 
-    num_clients: int = 0
-    num_users: int = 0
+    num_clients: UInt32 = 0
+    num_users: UInt32 = 0
 
 
 class HistoryRequest(WireMessage):
@@ -341,7 +347,7 @@ class HistoryRequest(WireMessage):
     NUMBERS = {"channel": 1, "limit": 7, "since": 8, "reverse": 9}
 
     channel: str = ""
-    limit: int = 0
+    limit: Int32 = 0
     since: StreamPosition | None = None
     reverse: bool = False
 
@@ -353,7 +359,7 @@ class HistoryResult(WireMessage):
 
     publications: list[Publication] = []
     epoch: str = ""
-    offset: int = 0
+    offset: UInt64 = 0
 
 
 class PingRequest(WireMessage):
@@ -408,7 +414,7 @@ class Command(WireMessage):
         "sub_refresh": 15,
     }
 
-    id: int = 0
+    id: UInt32 = 0
     connect: ConnectRequest | None = None
     subscribe: SubscribeRequest | None = None
     unsubscribe: UnsubscribeRequest | None = None
@@ -457,7 +463,7 @@ class Unsubscribe(WireMessage):
 
     NUMBERS = {"code": 2, "reason": 3}
 
-    code: int = 0
+    code: UInt32 = 0
     reason: str = ""
 
 
@@ -468,7 +474,7 @@ class Subscribe(WireMessage):
 
     recoverable: bool = False
     epoch: str = ""
-    offset: int = 0
+    offset: UInt64 = 0
     positioned: bool = False
     data: Raw = NOTHING
 
@@ -484,13 +490,27 @@ class Message(WireMessage):
 class Connect(ConnectResult):
     """The result of a connect command, where there was none: on unidirectional transports."""
 
+    NUMBERS = {
+        "client": 1,
+        "version": 2,
+        "data": 3,
+        "subs": 4,
+        "expires": 5,
+        "ttl": 6,
+        "ping": 7,
+        "pong": 8,
+        "session": 9,
+        "node": 10,
+        "time": 11,
+    }
+
 
 class Disconnect(WireMessage):
     """The server ends the connection."""
 
     NUMBERS = {"code": 1, "reason": 2, "reconnect": 3}
 
-    code: int = 0
+    code: UInt32 = 0
     reason: str = ""
     reconnect: bool = False
 
@@ -501,7 +521,7 @@ class Refresh(WireMessage):
     NUMBERS = {"expires": 1, "ttl": 2}
 
     expires: bool = False
-    ttl: int = 0
+    ttl: UInt32 = 0
 
 
 class Push(WireMessage):
@@ -521,7 +541,7 @@ class Push(WireMessage):
         "refresh": 12,
     }
 
-    id: int = 0
+    id: Int64 = 0
     channel: str = ""
     pub: Publication | None = None
     join: Join | None = None
@@ -554,7 +574,7 @@ class Reply(WireMessage):
         "sub_refresh": 15,
     }
 
-    id: int = 0
+    id: UInt32 = 0
     error: Error | None = None
     push: Push | None = None
     connect: ConnectResult | None = None
