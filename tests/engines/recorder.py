@@ -55,8 +55,8 @@ class Recorder:
     def on_control(self, data: bytes) -> None:
         self.controls.append(data)
 
-    def on_connected(self, connected: bool) -> None:
-        self.connected.append(connected)
+    def on_available(self, available: bool) -> None:
+        self.connected.append(available)
 
 
 class ManualClock:

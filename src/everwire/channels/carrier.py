@@ -52,6 +52,7 @@ class Carrier(Protocol):
         transport: its name for people: ``"websocket"``, ``"sse"``, ``"http_stream"``, ``"long_poll"`` ...
         unidirectional: whether it carries pushes only, without replies around them.
         emulated: whether commands come by other requests (then the session's id is told to the client).
+        pings: whether the session is to ping the client; False: the transport does that its own way.
         feeds: makes the feeds that it can be a member of.
     """
 
@@ -59,6 +60,7 @@ class Carrier(Protocol):
     transport: str
     unidirectional: bool
     emulated: bool
+    pings: bool
     feeds: FeedFactory
 
     def send(self, frame: bytes) -> None:

@@ -103,7 +103,7 @@ class EngineEvents(Protocol):
         """Another node has sent something (:meth:`Engine.control`)."""
         ...
 
-    def on_connected(self, connected: bool) -> None:
+    def on_available(self, available: bool) -> None:
         """The engine is reachable again, or no longer: then positions are checked when it is back."""
         ...
 

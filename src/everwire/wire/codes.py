@@ -13,7 +13,7 @@ class ErrorCode(IntEnum):
     reason: str
     temporary: bool
 
-    def __new__(cls, value: int, reason: str, temporary: bool = False) -> ErrorCode:
+    def __new__(cls, value: int, reason: str = "", temporary: bool = False) -> ErrorCode:
         code = int.__new__(cls, value)
         code._value_ = value
         code.reason = reason
@@ -41,7 +41,7 @@ class DisconnectCode(IntEnum):
 
     reason: str
 
-    def __new__(cls, value: int, reason: str) -> DisconnectCode:
+    def __new__(cls, value: int, reason: str = "") -> DisconnectCode:
         code = int.__new__(cls, value)
         code._value_ = value
         code.reason = reason
@@ -81,7 +81,7 @@ class UnsubscribeCode(IntEnum):
 
     reason: str
 
-    def __new__(cls, value: int, reason: str) -> UnsubscribeCode:
+    def __new__(cls, value: int, reason: str = "") -> UnsubscribeCode:
         code = int.__new__(cls, value)
         code._value_ = value
         code.reason = reason

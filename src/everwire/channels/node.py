@@ -1,0 +1,340 @@
+"""What a node has of its hub: sessions, channels, and what the engine tells of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from importlib import metadata
+from typing import Any
+from uuid import uuid4
+
+from everwire.channels.carrier import Carrier, Origin
+from everwire.channels.channel import Channel
+from everwire.channels.context import Context
+from everwire.channels.engine import Engine, LogOptions, Position
+from everwire.channels.hooks import Hooks
+from everwire.channels.options import HubOptions
+from everwire.channels.rules import Namespaces, Rule, call
+from everwire.channels.session import Session
+from everwire.channels.subscription import Subscription
+from everwire.channels.wheel import Wheel
+from everwire.errors import EngineError, EverwireError
+from everwire.wire.codes import DisconnectCode, UnsubscribeCode
+from everwire.wire.messages import ClientInfo, Publication
+
+__all__ = ["Node"]
+
+
+class Node:
+    """The inner half of a hub: what sessions and transports use.
+
+    Attributes:
+        node: identifies this node among those that share the engine.
+        version: what clients are told of the server.
+        engine: where the logs are.
+        options: the hub's options.
+        rules: which options and hooks a channel has.
+        hooks: the application's.
+        verifier: checks tokens; None: there is no key to check them with.
+        logger: where failures go.
+        clock: the time, in seconds since 1970.
+    """
+
+    def __init__(self, engine: Engine, options: HubOptions, logger: logging.Logger) -> None:
+        self.node = str(uuid4())
+        self.version = f"everwire {metadata.version('everwire')}"
+        self.engine = engine
+        self.options = options
+        self.rules = Namespaces()
+        self.hooks = Hooks()
+        self.verifier: Any = None
+        self.logger = logger
+        self.clock: Callable[[], float] = time.time
+        self._sessions: dict[str, Session] = {}
+        self._open: set[Session] = set()
+        self._users: dict[str, set[Session]] = {}
+        self._secrets: dict[str, Session] = {}
+        self._channels: dict[str, Channel] = {}
+        self._numbers = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wheel: Wheel | None = None
+        self._closing = False
+
+    @property
+    def wheel(self) -> Wheel:
+        """The timers of the sessions."""
+        if self._wheel is None:
+            self._wheel = Wheel(self.loop, self._tick_failed)
+        return self._wheel
+
+    def _tick_failed(self, error: Exception) -> None:
+        self.logger.error("a timer of a session failed", exc_info=error)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop in which it was started.
+
+        Raises:
+            RuntimeError: it was not started.
+        """
+        if self._loop is None:
+            raise RuntimeError("the hub was not started: use `async with hub:`, or serve it")
+        return self._loop
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run something that the hub waits for when it closes; what it raises is logged."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._spawned)
+        return task
+
+    def _spawned(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.logger.error("something in the hub failed", exc_info=error)
+
+    # Sessions
+
+    def open(self, carrier: Carrier, origin: Origin) -> Session:
+        """Begin a session for a connection that a transport has.
+
+        Call ``receive`` of what this returns for each frame that comes, and ``closed`` when the connection is
+        gone.
+        """
+        session = Session(self, carrier, origin)  # type: ignore[arg-type]
+        if self._closing or (
+            self.options.connection_limit and len(self._open) >= self.options.connection_limit
+        ):
+            code = DisconnectCode.SHUTDOWN if self._closing else DisconnectCode.CONNECTION_LIMIT
+            self.loop.call_soon(session.disconnect, code)
+            return session
+        self._open.add(session)
+        if carrier.emulated or carrier.unidirectional:
+            session.secret = secrets.token_urlsafe(24)
+            self._secrets[session.secret] = session
+        session.opened()
+        return session
+
+    def find_session(self, session_id: str) -> Session | None:
+        """The session that a connect result has named so; None: it is gone, or was never here."""
+        return self._secrets.get(session_id)
+
+    def register(self, session: Session) -> None:
+        """It is known who a session is of."""
+        self._sessions[session.client] = session
+        self._users.setdefault(session.user, set()).add(session)
+
+    def forget(self, session: Session, code: int, reason: str, *, was_connected: bool) -> None:
+        """A session is over."""
+        self._open.discard(session)
+        self._secrets.pop(session.secret, None)
+        self._sessions.pop(session.client, None)
+        mine = self._users.get(session.user)
+        if mine is not None:
+            mine.discard(session)
+            if not mine:
+                del self._users[session.user]
+        for channel in list(session.subscriptions):
+            self.leave(session, channel, UnsubscribeCode.DISCONNECT, UnsubscribeCode.DISCONNECT.reason)
+        if was_connected and self.hooks.disconnect is not None:
+            self.spawn(self._told("on_disconnect", self.hooks.disconnect, Context(session), code, reason))
+
+    def sessions_of(self, user: str, *, client: str = "", session: str = "") -> list[Session]:
+        """The sessions of a user on this node; of one client, or by the session's id, if that is given."""
+        if session:
+            found = self._secrets.get(session)
+            return [found] if found is not None and (not user or found.user == user) else []
+        if client:
+            found = self._sessions.get(client)
+            return [found] if found is not None and (not user or found.user == user) else []
+        return list(self._users.get(user, ()))
+
+    # Channels
+
+    def hold(self, name: str, rule: Rule) -> Channel:
+        """A channel that somebody is to follow; each call needs one of :meth:`release` (or :meth:`leave`)."""
+        channel = self._channels.get(name)
+        if channel is None:
+            self._numbers += 1
+            channel = self._channels[name] = Channel(name, rule, self._numbers)
+        channel.holds += 1
+        return channel
+
+    async def follow(self, channel: Channel) -> None:
+        """Have the engine tell of a channel."""
+        if channel.followed:
+            return
+        async with channel.lock:
+            if not channel.followed:
+                await self.engine.subscribe(channel.name)
+                channel.followed = True
+
+    def release(self, channel: Channel) -> None:
+        """Somebody follows it no longer."""
+        channel.holds -= 1
+        if not channel.holds:
+            if channel.followed:
+                self.spawn(self._unfollow(channel))
+            else:
+                self._forget_channel(channel)
+
+    async def _unfollow(self, channel: Channel) -> None:
+        async with channel.lock:
+            if channel.holds or not channel.followed:
+                return
+            try:
+                await self.engine.unsubscribe(channel.name)
+            except EngineError as error:
+                self.logger.warning("the engine could not leave %r: %s", channel.name, error)
+            channel.followed = False
+            self._forget_channel(channel)
+
+    def _forget_channel(self, channel: Channel) -> None:
+        if not channel.holds and self._channels.get(channel.name) is channel:
+            del self._channels[channel.name]
+
+    def joined(self, subscription: Subscription) -> None:
+        """A subscription is live."""
+        channel = subscription.channel
+        if len(channel.subscribers) == 1 and channel.rule.occupied_hook is not None:
+            hook = channel.rule.occupied_hook
+            self.spawn(self._told("on_occupied", hook, channel.name, **channel.rule.fields(channel.name)))
+        if subscription.join_leave:
+            self.spawn(self._announce(channel.name, join=subscription.client_info))
+
+    def leave(self, session: Session, name: str, code: int, reason: str, *, quiet: bool = False) -> bool:
+        """End a subscription of a session; whether there was one. *quiet*: it never was live."""
+        subscription = session.subscriptions.pop(name, None)
+        if subscription is None:
+            return False
+        channel = subscription.channel
+        live = not quiet and subscription.buffer is None
+        subscription.buffer = None
+        if subscription.expiry is not None:
+            subscription.expiry.cancel()
+            subscription.expiry = None
+        channel.detach(subscription)
+        if subscription.presence:
+            self.spawn(self._absent(name, subscription.client_info, tell=live and subscription.join_leave))
+        elif live and subscription.join_leave:
+            self.spawn(self._announce(name, leave=subscription.client_info))
+        rule = channel.rule
+        if live and rule.unsubscribe_hook is not None:
+            ctx = Context(session, channel=name)
+            self.spawn(self._told("on_unsubscribe", rule.unsubscribe_hook, ctx, **rule.fields(name)))
+        if live and not channel.subscribers and rule.vacated_hook is not None:
+            self.spawn(self._told("on_vacated", rule.vacated_hook, name, **rule.fields(name)))
+        self.release(channel)
+        return True
+
+    async def _absent(self, name: str, info: ClientInfo, *, tell: bool) -> None:
+        try:
+            await self.engine.remove_presence(name, info.client)
+            if tell:
+                await self.engine.publish_leave(name, info)
+        except EngineError as error:
+            self.logger.warning("the engine could not take %s out of %r: %s", info.client, name, error)
+
+    async def _announce(
+        self, name: str, *, join: ClientInfo | None = None, leave: ClientInfo | None = None
+    ) -> None:
+        try:
+            if join is not None:
+                await self.engine.publish_join(name, join)
+            if leave is not None:
+                await self.engine.publish_leave(name, leave)
+        except EngineError as error:
+            self.logger.warning("the engine could not tell of a join or leave in %r: %s", name, error)
+
+    async def _told(self, what: str, hook: Callable[..., Any], *args: Any, **fields: Any) -> None:
+        try:
+            await call(hook, *args, **fields)
+        except EverwireError as error:
+            self.logger.warning("the %s hook raised %r; there is nobody to refuse it to", what, error)
+        except Exception:
+            self.logger.exception("the %s hook failed", what)
+
+    def refresh_presence(self, session: Session) -> None:
+        """Say again that a session is in its channels, before that is forgotten."""
+        present = [each for each in session.subscriptions.values() if each.presence and each.buffer is None]
+        if present:
+            self.spawn(self._present(present))
+
+    async def _present(self, present: list[Subscription]) -> None:
+        for each in present:
+            if each.session.subscriptions.get(each.channel.name) is each:
+                try:
+                    ttl = self.options.presence_ttl
+                    await self.engine.add_presence(each.channel.name, each.client_info, ttl=ttl)
+                except EngineError as error:
+                    self.logger.warning("presence in %r was not refreshed: %s", each.channel.name, error)
+
+    # The log
+
+    async def append(
+        self,
+        name: str,
+        rule: Rule,
+        publication: Publication,
+        *,
+        skip_history: bool = False,
+        **options: Any,
+    ) -> Position:
+        """Publish into a channel; return where it is in the log.
+
+        Raises:
+            EngineError: it is not in the log.
+        """
+        log = LogOptions() if skip_history else rule.options.log
+        outcome = await self.engine.publish(name, publication, log=log, **options)
+        return outcome.position
+
+    # What the engine tells
+
+    def on_publication(
+        self, channel: str, publication: Publication, position: Position, previous: int, delta: bool
+    ) -> None:
+        """A publication of a channel that is followed here."""
+        found = self._channels.get(channel)
+        if found is not None:
+            found.deliver(publication, position, previous, delta)
+
+    def on_join(self, channel: str, info: ClientInfo) -> None:
+        """Somebody has come into it."""
+        found = self._channels.get(channel)
+        if found is not None:
+            found.tell(join=info)
+
+    def on_leave(self, channel: str, info: ClientInfo) -> None:
+        """Somebody has left it."""
+        found = self._channels.get(channel)
+        if found is not None:
+            found.tell(leave=info)
+
+    def on_control(self, data: bytes) -> None:
+        """Another node has sent something."""
+
+    def on_available(self, available: bool) -> None:
+        """The engine is reachable again, or no longer."""
+        if available:
+            self.spawn(self.check_positions())
+        else:
+            self.logger.error("the engine %s is not reachable", self.engine.name)
+
+    async def check_positions(self) -> None:
+        """Look whether publications were missed, and tell whoever counts on having all of them."""
+        for channel in list(self._channels.values()):
+            if channel.position is None or not any(s.positioned for s in channel.subscribers.values()):
+                continue
+            try:
+                page = await self.engine.history(channel.name, log=channel.rule.options.log, limit=0)
+            except EngineError as error:
+                self.logger.warning("the position of %r was not checked: %s", channel.name, error)
+                continue
+            if page.top != channel.position:
+                channel.position = page.top
+                channel.lost()
