@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from conftest import Run
 
-from engines.recorder import ManualClock, Recorder, publication, values
 from everwire.channels.engine import LogOptions, Position
+from everwire.engines.contract import ManualClock, Recorder, publication, values
 from everwire.engines.deadlines import Deadlines, Sweeper
 from everwire.engines.memory import MemoryEngine
 from everwire.errors import EngineError
@@ -60,19 +60,19 @@ def test_what_has_expired_is_freed(run: Run) -> None:
             await engine.publish(f"c{number}", publication(number), log=LOG, idempotency_key="k")
             await engine.add_presence(f"c{number}", ClientInfo(client="x"), ttl=5)
         await engine.subscribe("c1")
-        clock.advance(5)
+        await clock.advance(5)
         engine._sweep(clock())
         assert not any(len(each) for each in engine._logs.values())
         assert len(engine._logs) == 50
-        clock.advance(96)
+        await clock.advance(96)
         engine._sweep(clock())
         assert list(engine._logs) == ["c1"], "the one that is followed stays"
         assert await engine.channels() == ["c1"]
-        clock.advance(300)
+        await clock.advance(300)
         engine._sweep(clock())
         assert not engine._keys._positions
         await engine.unsubscribe("c1")
-        clock.advance(61)
+        await clock.advance(61)
         assert engine._sweep(clock()) is None
         assert await engine.channels() == []
         await engine.close()
@@ -101,7 +101,7 @@ def test_a_log_that_was_forgotten_comes_back_with_another_epoch(run: Run) -> Non
         first = (await engine.publish("a", publication(1), log=LOG)).position
         other = (await engine.history("b", log=LOG)).top
         assert (first.offset, other.offset) == (1, 0)
-        clock.advance(100.5)
+        await clock.advance(100.5)
         again = (await engine.publish("a", publication(1), log=LOG)).position
         assert again.offset == 1
         assert again.epoch != first.epoch
@@ -118,7 +118,7 @@ def test_one_that_was_only_looked_at_is_forgotten_soon_and_nobody_can_tell(run: 
         clock = ManualClock()
         engine, _ = await started(clock)
         before = (await engine.history("a", log=LOG)).top
-        clock.advance(61)
+        await clock.advance(61)
         engine._sweep(clock())
         assert not engine._logs
         await engine.publish("a", publication(1), log=LOG)
@@ -142,7 +142,7 @@ def test_bounds_are_told(run: Run) -> None:
             await engine.publish("a", publication(2), log=LOG, idempotency_key="l")
         assert (await engine.publish("a", publication(2), log=LOG, idempotency_key="k")).duplicate
         assert (await engine.publish("a", publication(2), log=LOG)).position.offset == 2
-        clock.advance(301)
+        await clock.advance(301)
         await engine.publish("a", publication(3), log=LOG, idempotency_key="l")
         await engine.close()
 
