@@ -15,12 +15,16 @@ __version__ = "0.1.0.dev0"
 from everwire._core.connection import Connection
 from everwire._core.status import SendStatus
 from everwire._core.topic import Topic
+from everwire.client.client import Client
+from everwire.client.subscription import Subscription
 from everwire.errors import (
     Close,
+    CommandError,
     ConcurrencyError,
     ConnectionClosed,
     ConnectionClosedError,
     ConnectionClosedOK,
+    Disconnected,
     EverwireError,
     HandshakeError,
     InvalidHeader,
@@ -35,6 +39,8 @@ from everwire.errors import (
     ProtocolError,
     ProxyError,
     RedirectError,
+    Unrecovered,
+    Unsubscribed,
 )
 from everwire.web.abort import AbortController, AbortSignal
 from everwire.web.blob import Blob
@@ -50,6 +56,7 @@ from everwire.websocket.extensions import Deflate
 from everwire.websocket.listener import Listener
 from everwire.websocket.messages import Headers, Request, Response
 from everwire.websocket.server import Server, serve
+from everwire.wire.position import Position
 
 # At the end: it needs what is above.
 from everwire import sync as sync  # isort: skip
@@ -59,8 +66,10 @@ __all__ = [
     "AbortSignal",
     "Backoff",
     "Blob",
+    "Client",
     "Close",
     "CloseEvent",
+    "CommandError",
     "ConcurrencyError",
     "Connection",
     "ConnectionClosed",
@@ -68,6 +77,7 @@ __all__ = [
     "ConnectionClosedOK",
     "DOMException",
     "Deflate",
+    "Disconnected",
     "ErrorEvent",
     "Event",
     "EventTarget",
@@ -85,6 +95,7 @@ __all__ = [
     "MessageEvent",
     "MessageTooBig",
     "NegotiationError",
+    "Position",
     "ProtocolError",
     "ProxyError",
     "RedirectError",
@@ -92,7 +103,10 @@ __all__ = [
     "Response",
     "SendStatus",
     "Server",
+    "Subscription",
     "Topic",
+    "Unrecovered",
+    "Unsubscribed",
     "WebSocket",
     "WebSocketError",
     "WebSocketStream",

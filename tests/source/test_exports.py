@@ -16,7 +16,7 @@ import everwire
 MODULES = [
     path
     for path in sources(".py")
-    if path.parent in (PACKAGE / "websocket", PACKAGE / "web") or path == PACKAGE / "errors.py"
+    if path.parent.name in ("client", "web", "websocket", "wire") or path == PACKAGE / "errors.py"
     if not path.stem.startswith("_")
 ]
 """The modules whose names the package exports."""

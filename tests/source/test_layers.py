@@ -18,7 +18,6 @@ LAYERS = {
     "channels": {"errors", "wire"},
     "engines": {"errors", "wire", "channels"},
     "transports": {"errors", "_core", "websocket", "wire", "channels"},
-    "js": set(),
     "client": {"errors", "_core", "websocket", "wire"},
     "hub": {"errors", "_core", "websocket", "asgi", "wire", "channels", "engines", "transports"},
     "": {
@@ -29,6 +28,7 @@ LAYERS = {
         "_core",
         "hub",
         "client",
+        "wire",
     },  # the package itself: what it exports
     "cli": {
         "errors",

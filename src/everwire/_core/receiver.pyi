@@ -1,11 +1,11 @@
 from collections.abc import Coroutine
 from typing import Any, Literal, Self, overload
 
-from everwire._core.delegating import Delegating
+from everwire._core.endpoint import Endpoint
 
 class Receive: ...
 
-class Receiver(Delegating):
+class Receiver(Endpoint):
     @overload
     def recv(self, decode: None = None) -> Coroutine[Any, Any, str | bytes]: ...
     @overload

@@ -10,12 +10,7 @@ POLICIES: dict[str, int]
 
 class Topic(Audience):
     def __init__(
-        self,
-        *,
-        max_backlog: int = 1048576,
-        overflow: Literal["close", "drop", "latest"] = "close",
-        close_code: int = 1013,
-        close_reason: str = "too slow",
+        self, *, max_backlog: int = 1048576, overflow: Literal["close", "drop", "latest"] = "close"
     ) -> None: ...
     def __len__(self) -> int: ...
     def __contains__(self, connection: object, /) -> bool: ...

@@ -95,10 +95,7 @@ async def _credentials(session: Session, request: ConnectRequest) -> Credentials
                 session,
             )
             raise Disconnected(DisconnectCode.INVALID_TOKEN)
-        try:
-            return await by_token(session, request.token)
-        except TokenExpired:
-            raise CommandError(ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_EXPIRED.reason) from None
+        return await by_token(session, request.token)
     if hook is not None:
         answer = await call(hook, Context(session, data=request.data, token=request.token))
         if answer is not None:
@@ -117,14 +114,14 @@ async def by_token(session: Session, token: str) -> Credentials:
 
     Raises:
         Disconnected: the token is not valid.
-        TokenExpired: it has expired.
+        CommandError: it has expired.
     """
     hub = session.hub
     assert hub.verifier is not None
     try:
         claims = await hub.verifier.connection(token)
     except TokenExpired:
-        raise
+        raise CommandError(ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_EXPIRED.reason) from None
     except TokenError as error:
         hub.logger.info("the token of %s is not valid: %s", session, error)
         raise Disconnected(DisconnectCode.INVALID_TOKEN) from None
@@ -179,11 +176,7 @@ async def refresh(session: Session, id: int, request: RefreshRequest) -> None:
         raise Disconnected(DisconnectCode.BAD_REQUEST)
     if not session.client_side_refresh or hub.verifier is None:
         raise Disconnected(DisconnectCode.BAD_REQUEST)
-    try:
-        credentials = await by_token(session, request.token)
-    except TokenExpired:
-        # With an error clients would give up; so they come back, with a token that is new.
-        raise Disconnected(DisconnectCode.EXPIRED) from None
+    credentials = await by_token(session, request.token)
     if session.is_closed:
         return
     if credentials.user != session.user:
@@ -194,9 +187,14 @@ async def refresh(session: Session, id: int, request: RefreshRequest) -> None:
     session.caps = credentials.caps
     left = session.expire_at - hub.clock() if session.expire_at else 0
     if session.expire_at and left <= 0:
-        raise Disconnected(DisconnectCode.EXPIRED)
+        raise CommandError(ErrorCode.EXPIRED, ErrorCode.EXPIRED.reason)
     expire_later(session)
-    result = RefreshResult(expires=left > 0, ttl=max(int(left), 1) if left > 0 else 0)
+    result = RefreshResult(
+        client=session.client,
+        version=hub.version,
+        expires=left > 0,
+        ttl=max(int(left), 1) if left > 0 else 0,
+    )
     session.reply(Reply(id=id, refresh=result))
 
 
