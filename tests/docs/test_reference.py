@@ -37,6 +37,7 @@ INTERNAL |= {
     "opened",
     "next_head",
     "deliberate",
+    "open_stream",
 }
 """Members of a connection for serve and connect, not for users."""
 
@@ -240,7 +241,7 @@ def test_the_blocking_api(heading: str, kind: type[Any], others: set[str]) -> No
 
 def test_the_listener() -> None:
     documented = {re.sub(r"\(.*", "", each): each for each in members("listener.md", "Listener")}
-    public = [name for name in vars(everwire.Listener) if not name.startswith("_")]
+    public = [name for name in vars(everwire.Listener) if name.startswith("on_")]
     assert set(documented) == set(public)
     for name in public:
         arguments = ", ".join(list(inspect.signature(getattr(everwire.Listener, name)).parameters)[1:])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from source.tree import PACKAGE, ROOT, SOURCE
 
-OURS = {".py", ".pyi", ".pyx", ".pxd", ".h", ".typed", ".html", ".js", ".css", ".svg"}
+OURS = {".py", ".pyi", ".pyx", ".pxd", ".h", ".typed", ".html", ".js", ".ts", ".css", ".svg"}
 
 
 def ours() -> set[str]:

@@ -18,6 +18,7 @@ LAYERS = {
     "channels": {"errors", "wire"},
     "engines": {"errors", "wire", "channels"},
     "transports": {"errors", "_core", "websocket", "wire", "channels"},
+    "js": set(),
     "client": {"errors", "_core", "websocket", "wire"},
     "hub": {"errors", "_core", "websocket", "asgi", "wire", "channels", "engines", "transports"},
     "": {

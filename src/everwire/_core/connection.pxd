@@ -2,12 +2,13 @@
 
 from libc.stdint cimport uint8_t
 
-from .receiver cimport Receiver
+from .streaming cimport Streaming
 
 
-cdef class Connection(Receiver):
+cdef class Connection(Streaming):
     cdef float last_latency
 
     cdef bint is_fragmenting(self) noexcept
     cdef int transmit(self, object message, object text, bint compress) except -1
+    cdef int check_pings(self) except -1
     cdef object _send(self, object message, object text, bint compress)

@@ -7,12 +7,12 @@ from typing import Any, Self
 
 from typing_extensions import Buffer
 
-from everwire._core.receiver import Receiver
 from everwire._core.status import SendStatus
+from everwire._core.streaming import Streaming
 from everwire.errors import ConnectionClosed
 from everwire.websocket.messages import Request, Response
 
-class Connection(Receiver):
+class Connection(Streaming):
     # Messages
     def send(
         self,

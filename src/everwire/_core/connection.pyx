@@ -16,7 +16,8 @@ from .endpoint cimport Audience, Extras, release
 from .frames cimport BINARY, CONTINUATION, PING, PONG, TEXT
 from .link cimport GONE
 from .protocol cimport CLOSED, CLOSING, OPEN, is_buffer
-from .receiver cimport Receiver
+from .settings cimport Settings
+from .streaming cimport Streaming
 
 from everwire._core.status import SendStatus
 from everwire.errors import InvalidState
@@ -26,7 +27,7 @@ cdef object BUFFERED = SendStatus.BUFFERED
 cdef object DROPPED = SendStatus.DROPPED
 
 
-cdef class Connection(Receiver):
+cdef class Connection(Streaming):
     """One WebSocket connection, of a server or a client.
 
     Iterate over it, or call :meth:`recv`, for the messages that come; :meth:`send` sends one. A connection is made by
@@ -114,6 +115,8 @@ cdef class Connection(Receiver):
 
     async def _send_fragments(self, message, text):
         cdef bint first = True
+        if self.framing:
+            raise TypeError(f"a message of a stream is str or bytes-like, not {type(message).__name__}")
         kind = None
         finished = False
         try:
@@ -186,10 +189,10 @@ cdef class Connection(Receiver):
         return BUFFERED
 
     def _overflow(self):
-        self.settings.overflows += 1
+        (<Settings>self.settings.base()).overflows += 1
         if self.settings.overflow_closes:
             self.settings.logger.info("closing a connection whose peer is more than max_backlog bytes behind")
-            self.send_close(1013, "too slow")
+            self.send_close(self.settings.close_code, self.settings.close_reason)
         return DROPPED
 
     def send_threadsafe(self, message, *, text=None, compress=True):
@@ -214,7 +217,7 @@ cdef class Connection(Receiver):
 
     cdef int on_sent(self) except -1:
         cdef Extras extras = self.extras
-        Receiver.on_sent(self)
+        Streaming.on_sent(self)
         if extras is not None:
             if extras.drain_waiters is not None and self.buffered() <= self.low:
                 waiters, extras.drain_waiters = extras.drain_waiters, None
@@ -238,6 +241,13 @@ cdef class Connection(Receiver):
 
     # Pings
 
+    cdef int check_pings(self) except -1:
+        if self.state != OPEN:
+            raise self.closing_error()
+        if self.framing:
+            raise InvalidState("a stream has no pings")
+        return 0
+
     def ping(self, data=None):
         """Send a ping, and return an awaitable of the seconds until its pong.
 
@@ -245,10 +255,10 @@ cdef class Connection(Receiver):
 
         Raises:
             ConnectionClosed: the connection is closed or closing; or (when awaited) it closes before the pong.
+            InvalidState: it is a stream over HTTP.
             ValueError: *data* is too long, or a ping with the same is under way.
         """
-        if self.state != OPEN:
-            raise self.closing_error()
+        self.check_pings()
         extras = self.more()
         if extras.pings is None:
             extras.pings = {}
@@ -272,8 +282,7 @@ cdef class Connection(Receiver):
         Raises:
             ConnectionClosed: the connection is closed or closing.
         """
-        if self.state != OPEN:
-            raise self.closing_error()
+        self.check_pings()
         payload = data.encode() if isinstance(data, str) else bytes(data)
         if len(payload) > 125:
             raise ValueError(f"a pong has at most 125 bytes of payload, not {len(payload)}")
@@ -284,7 +293,7 @@ cdef class Connection(Receiver):
             self.awaited = True
             self.more().late_pong = payload    # only the last ping needs an answer (RFC 6455, section 5.5.3)
             return 0
-        return Receiver.on_ping(self, payload)
+        return Streaming.on_ping(self, payload)
 
     cdef int on_pong(self, bytes payload) except -1:
         cdef uint32_t key

@@ -25,6 +25,7 @@ cdef class Extras:
     cdef object fragmenting             # a future while a fragmented message is being sent
     cdef object delegate, facade        # the asyncio.Protocol of a connection that was handed over, and its transport
     cdef bytes late_pong
+    cdef size_t stray                   # bytes from the peer of a stream
     cdef object unsent                  # bytes that asyncio's transport held when the timer looked
 
 
@@ -43,10 +44,12 @@ cdef class Endpoint(Link):
     cdef uint32_t heard                 # tick of the last message
     cdef uint32_t ping_tick, ping_key
     cdef uint8_t pinging, over_limit, failing, counted
+    cdef uint8_t framing, chunked       # of a stream: see records.pxd; 0: a WebSocket
     cdef readonly bint opened
     cdef bint delegated
 
     cdef Extras more(self)
+    cdef int adopt(self, Settings settings) except -1
     cdef int join(self, Audience audience, uint32_t place) except -1
     cdef int64_t place_in(self, Audience audience) except? -2
     cdef int forget(self, Audience audience) except -1

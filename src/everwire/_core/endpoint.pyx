@@ -4,7 +4,6 @@ import asyncio
 import socket
 import time
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -40,13 +39,18 @@ cdef class Endpoint(Link):
     """A link with a handler: what happens to a connection, and when."""
 
     def __cinit__(self, Settings settings not None, loop=None):
-        self.settings = settings
         self.client = settings.client
+        self.adopt(settings)
+        self.reactor = reactor_of(asyncio.get_running_loop() if loop is None else loop)
+        self.since = self.reactor.tick
+
+    cdef int adopt(self, Settings settings) except -1:
+        """Be under these limits, and tell these callbacks, from now on."""
+        self.settings = settings
         self.max_size = settings.max_size
         self.high = settings.high
         self.low = settings.low
-        self.reactor = reactor_of(asyncio.get_running_loop() if loop is None else loop)
-        self.since = self.reactor.tick
+        return 0
 
     cdef Extras more(self):
         if self.extras is None:
@@ -70,7 +74,7 @@ cdef class Endpoint(Link):
         self.since = self.seen
         if not self.counted:
             self.counted = True
-            self.settings.connections += 1
+            (<Settings>self.settings.base()).connections += 1
         if self.settings.open_timeout and self.phase <= HEAD and not self.client:
             self.reactor.schedule(self.sid, self.since + self.settings.open_timeout)
         return 0
@@ -79,13 +83,16 @@ cdef class Endpoint(Link):
         """Send a client's request; the settings' ``on_head`` gets the head of the response."""
         self.write(<uint8_t*>PyBytes_AS_STRING(request), PyBytes_GET_SIZE(request), <PyObject*>request)
 
-    def open(self, response: bytes, subprotocol=None, deflater=None, inflater=None, threshold=0, answer=None):
-        """The handshake is done: *response* is sent (by a server), then frames are read and sent."""
+    def open(self, response: bytes, subprotocol=None, deflater=None, inflater=None, threshold=0, answer=None, *,
+             Settings settings=None):
+        """The handshake is done: *response* is sent (by a server), then frames are read and sent, under *settings*."""
         if self.phase != DECIDING:
             return
         if response:
             self.write(<uint8_t*>PyBytes_AS_STRING(response), PyBytes_GET_SIZE(response), <PyObject*>response)
         self.subprotocol = subprotocol
+        if settings is not None:
+            self.adopt(settings)
         if deflater is not None:
             self.codec = Codec(deflater, inflater, threshold)
         if answer is not None:
@@ -124,60 +131,6 @@ cdef class Endpoint(Link):
         self.drain_and_close()
         if self.phase != GONE:
             self.start_timer()
-
-    def hand_over(self, protocol, facade=None):
-        """Give the bytes after the head to an ``asyncio.Protocol``; *facade* is its transport."""
-        self.more().delegate = protocol
-        self.delegated = True
-        self.extras.facade = facade
-        self.phase = RAW
-        self.reactor.unschedule(self.sid)
-        self.interest()
-
-    @property
-    def handed_over(self) -> bool:
-        """Whether an ``asyncio.Protocol`` has it."""
-        return self.delegated
-
-    def take_back(self, head: bytes):
-        """The protocol gives the connection back with the head of a request: it is decided about anew."""
-        if self.phase == RAW:
-            self.extras.delegate = self.extras.facade = None
-            self.delegated = False
-            self.phase = DECIDING
-            self.interest()
-            self.on_head(head)
-
-    def pause_raw(self):
-        """Take no more bytes for the protocol that the connection was handed over to."""
-        self.set_reading(False)
-
-    def resume_raw(self):
-        """Take bytes for the protocol again."""
-        self.set_reading(True)
-
-    def raw_write(self, data not None):
-        """Send bytes as they are, for the protocol."""
-        cdef Py_buffer view
-        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        try:
-            self.write(<uint8_t*>view.buf, view.len, <PyObject*>data if type(data) is bytes else NULL)
-            self.awaited = True
-        finally:
-            PyBuffer_Release(&view)
-
-    def raw_close(self):
-        """Send what is left to send, then close."""
-        self.since = self.reactor.now()
-        self.drain_and_close()
-        if self.phase != GONE:
-            self.start_timer()
-
-    def raw_eof(self):
-        """Send what waits, then the end of the stream."""
-        self.drain_when_sent = True
-        if not self.corking:
-            self.sent_some()
 
     def abort(self, error=None):
         """Drop the connection without a closing handshake; the peer sees 1006."""
@@ -405,14 +358,6 @@ cdef class Endpoint(Link):
         self.reject(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
         return 0
 
-    cdef int on_raw(self, bytes data) except -1:
-        try:
-            self.extras.delegate.data_received(data)
-        except Exception as exc:
-            self.settings.logger.exception("data_received failed")
-            return self.drop(exc)
-        return 0
-
     cdef int on_finished(self) except -1:
         # The socket lingers until the peer is done, too; whom it was handed over to need not wait for that.
         if self.phase == DRAINING:
@@ -425,17 +370,11 @@ cdef class Endpoint(Link):
             self.extras.facade = None
             self.reactor.loop.call_soon(delegate.connection_lost, error)
 
-    cdef int on_raw_end(self) except -1:
-        if not self.extras.delegate.eof_received():
-            return self.shut()
-        self.reading_wanted = False
-        return self.interest()
-
     cdef int on_gone(self, object error) except -1:
         cdef Settings s = self.settings
         cdef Extras extras = self.extras
         if self.counted:
-            s.connections -= 1
+            (<Settings>s.base()).connections -= 1
         self.wake_receiver(False)
         if extras is not None:
             release(extras.drain_waiters)
@@ -460,7 +399,7 @@ cdef class Endpoint(Link):
                     self.report("on_close")
         elif s.on_unopened is not None:
             s.on_unopened(self, error)
-        if not s.connections and s.on_idle is not None:
+        if not (<Settings>s.base()).connections and s.on_idle is not None:
             s.on_idle()
         return 0
 

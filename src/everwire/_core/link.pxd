@@ -4,7 +4,10 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 
 from .net cimport ew_address
-from .outlet cimport DECIDING, DRAINING, FRAMES, GONE, HEAD, RAW, SECURING, Outlet
+from .outlet cimport DECIDING, DRAINING, FRAMES, GONE, HEAD, RAW, SECURING, STREAMING, Outlet
+
+cdef enum:
+    EARLY_MOST = 16384      # bytes taken from a peer that has nothing to say for now
 
 cdef struct Rest:
     uint32_t start, size, room   # of the bytes behind this struct, what is still of use
@@ -51,3 +54,4 @@ cdef class Link(Outlet):
     cdef int on_input(self) except -1
     cdef int on_raw(self, bytes data) except -1
     cdef int on_raw_end(self) except -1
+    cdef int on_stray(self, size_t n) except -1

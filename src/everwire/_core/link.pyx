@@ -20,7 +20,6 @@ from .tls cimport Tls
 
 cdef enum:
     DIRECT_MOST = 1 << 20   # bytes of a large frame read in one go
-    EARLY_MOST = 16384      # bytes taken from a peer that does not wait for the answer to its head
 
 
 cdef int link_ready(object owner, int what) except -1:
@@ -280,6 +279,8 @@ cdef class Link(Outlet):
             self._head_in(p, n)
         elif self.phase == DECIDING:
             self._keep_rest(p, n)
+        elif self.phase == STREAMING:
+            self.on_stray(n)
         return 0
 
     cdef int _head_in(self, uint8_t* p, size_t n) except -1:
@@ -480,3 +481,6 @@ cdef class Link(Outlet):
 
     cdef int on_raw_end(self) except -1:
         return self.shut()
+
+    cdef int on_stray(self, size_t n) except -1:
+        return 0

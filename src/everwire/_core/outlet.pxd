@@ -17,8 +17,9 @@ cdef enum:
     DECIDING = 2    # nothing is read: somebody makes up their mind about the head
     FRAMES = 3      # WebSocket frames
     RAW = 4         # the delegate's
-    DRAINING = 5    # ours to ignore until the peer is done, too
-    GONE = 6
+    STREAMING = 5   # nothing that counts: the response to the request has begun, and does not end
+    DRAINING = 6    # ours to ignore until the peer is done, too
+    GONE = 7
 
 cdef enum:
     LARGE = 16384   # bytes of payload from which on it is sent from where it is

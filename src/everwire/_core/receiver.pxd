@@ -3,7 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 
-from .endpoint cimport Endpoint
+from .delegating cimport Delegating
 
 
 cdef class Receive:
@@ -20,7 +20,7 @@ cdef class Receive:
     cdef int wake(self, bint here) except -1
 
 
-cdef class Receiver(Endpoint):
+cdef class Receiver(Delegating):
     cdef list queue
     cdef Receive waiter
     cdef size_t queued_bytes

@@ -1,11 +1,11 @@
 from collections.abc import Coroutine
 from typing import Any, Literal, Self, overload
 
-from everwire._core.endpoint import Endpoint
+from everwire._core.delegating import Delegating
 
 class Receive: ...
 
-class Receiver(Endpoint):
+class Receiver(Delegating):
     @overload
     def recv(self, decode: None = None) -> Coroutine[Any, Any, str | bytes]: ...
     @overload

@@ -164,7 +164,7 @@ cdef PyObject* receive_next(PyObject* self) noexcept:
 PyType_Modified(<PyTypeObject*>Receive)
 
 
-cdef class Receiver(Endpoint):
+cdef class Receiver(Delegating):
     """An endpoint whose messages wait for ``recv``, unless a listener takes them."""
 
     cdef int on_message(self, object message) except -1:

@@ -10,6 +10,8 @@ cdef class Settings:
     cdef readonly uint32_t max_queue, high, low
     cdef uint32_t ping_interval, ping_timeout, idle_timeout, open_timeout, close_timeout  # ticks; 0: none
     cdef readonly bint overflow_closes
+    cdef readonly int close_code             # of who is closed because of it
+    cdef readonly str close_reason
     cdef readonly object handler, logger, open_seconds
     cdef readonly set tasks                  # of handlers that run
     cdef readonly object on_head, on_unopened, on_idle, parse_head
@@ -17,3 +19,7 @@ cdef class Settings:
     cdef readonly object on_open, on_message, on_close, on_drain
     cdef readonly Py_ssize_t connections     # attached and not gone yet
     cdef readonly unsigned long long overflows
+    cdef dict options
+    cdef Settings parent                     # what these are derived from, and counted with; None: nothing
+
+    cdef Settings base(self)

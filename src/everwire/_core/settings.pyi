@@ -34,6 +34,8 @@ class Settings:
         write_limit: int | tuple[int, int] = 65536,
         max_backlog: int | None = 16777216,
         overflow: Literal["close", "drop"] = "close",
+        close_code: int = 1013,
+        close_reason: str = "too slow",
         ping_interval: float | None = 20.0,
         ping_timeout: float | None = 20.0,
         idle_timeout: float | None = None,
@@ -55,6 +57,10 @@ class Settings:
     def low(self) -> int: ...
     @property
     def overflow_closes(self) -> bool: ...
+    @property
+    def close_code(self) -> int: ...
+    @property
+    def close_reason(self) -> str: ...
     @property
     def handler(self) -> Callable[[Connection], Awaitable[object]] | None: ...
     @property
@@ -85,3 +91,12 @@ class Settings:
     def connections(self) -> int: ...
     @property
     def overflows(self) -> int: ...
+    @property
+    def root(self) -> Settings: ...
+    def derive(
+        self,
+        *,
+        handler: Callable[[Connection], Awaitable[object]] | None = None,
+        listener: _Callbacks | None = None,
+        **options: Any,
+    ) -> Settings: ...

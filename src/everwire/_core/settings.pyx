@@ -4,6 +4,8 @@ import logging
 
 from .reactor cimport ticks_of
 
+from everwire._core.protocol import check_close
+
 cdef uint32_t optional_ticks(object seconds, str name) except? 0:
     if seconds is None:
         return 0
@@ -36,7 +38,8 @@ cdef class Settings:
         max_queue: messages received that may wait for ``recv``; then reading pauses.
         write_limit: bytes waiting to be sent from which on ``send`` waits; a pair is (high, low).
         max_backlog: bytes waiting to be sent that ``send_nowait`` may reach.
-        overflow: what happens at ``max_backlog``: ``"close"`` the connection with 1013, or ``"drop"`` the message.
+        overflow: what happens at ``max_backlog``: ``"close"`` the connection, or ``"drop"`` the message.
+        close_code, close_reason: what such a connection is closed with: 1013, "too slow".
         ping_interval, ping_timeout, idle_timeout, open_timeout, close_timeout: seconds, or None for none.
     """
 
@@ -56,6 +59,8 @@ cdef class Settings:
         write_limit=1 << 16,
         max_backlog=1 << 24,
         overflow="close",
+        close_code=1013,
+        close_reason="too slow",
         ping_interval=20.0,
         ping_timeout=20.0,
         idle_timeout=None,
@@ -63,6 +68,7 @@ cdef class Settings:
         close_timeout=10.0,
         logger=None,
     ):
+        self.options = {name: value for name, value in locals().items() if name != "self"}
         self.client = client
         self.on_head = on_head
         self.on_unopened = on_unopened
@@ -80,6 +86,7 @@ cdef class Settings:
         if overflow not in ("close", "drop"):
             raise ValueError(f"overflow is 'close' or 'drop', not {overflow!r}")
         self.overflow_closes = overflow == "close"
+        self.close_code, self.close_reason = check_close(code=close_code, reason=close_reason), close_reason
         if max_queue is not None and (not isinstance(max_queue, int) or max_queue < 1):
             raise ValueError(f"max_queue is a number of messages above 0, or None for no limit, not {max_queue!r}")
         self.max_queue = 0xFFFFFFFF if max_queue is None else min(max_queue, 0xFFFFFFFF)
@@ -93,3 +100,24 @@ cdef class Settings:
         self.open_timeout = optional_ticks(open_timeout, "open_timeout")
         self.open_seconds = open_timeout
         self.close_timeout = optional_ticks(close_timeout, "close_timeout")
+
+    def derive(self, *, handler=None, listener=None, **options):
+        """Return settings for some of these connections: who gets their events, and limits that differ.
+
+        Their connections are counted with those of the settings that they come from.
+
+        Raises:
+            TypeError: there is no such option.
+        """
+        cdef Settings derived = Settings(**{**self.options, "handler": handler, "listener": listener, **options})
+        derived.parent = self.base()
+        derived.tasks = derived.parent.tasks
+        return derived
+
+    cdef Settings base(self):
+        return self if self.parent is None else self.parent
+
+    @property
+    def root(self):
+        """The settings that these come from, if they were derived, else these."""
+        return self.base()

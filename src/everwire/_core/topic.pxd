@@ -1,7 +1,7 @@
 """Topics: messages that are framed once and sent to many connections."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from .endpoint cimport Audience, Endpoint
 from .reactor cimport Reactor
@@ -20,9 +20,13 @@ cdef class Variant:
     cdef bytes chunk
     cdef size_t used, last_start
     cdef uint32_t messages, members, threshold
+    cdef uint8_t framing, chunked      # of streams: see records.pxd
     cdef bytes latest
 
     cdef int append(self, int opcode, object data, bint compress) except -1
+    cdef uint8_t* room_for(self, size_t n) except NULL
+    cdef int append_record(self, bytes data) except -1
+    cdef int appended(self, uint8_t* end) except -1
     cdef int next_turn(self, bint keep_latest) except -1
 
 
@@ -32,7 +36,8 @@ cdef class Topic(Audience):
     cdef Member* members
     cdef uint32_t room, holes
     cdef size_t max_backlog
-    cdef int policy
+    cdef int policy, close_code
+    cdef str close_reason
     cdef bint running
     cdef readonly unsigned long long published, delivered, dropped, disconnected
 

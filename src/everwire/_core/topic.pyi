@@ -10,7 +10,12 @@ POLICIES: dict[str, int]
 
 class Topic(Audience):
     def __init__(
-        self, *, max_backlog: int = 1048576, overflow: Literal["close", "drop", "latest"] = "close"
+        self,
+        *,
+        max_backlog: int = 1048576,
+        overflow: Literal["close", "drop", "latest"] = "close",
+        close_code: int = 1013,
+        close_reason: str = "too slow",
     ) -> None: ...
     def __len__(self) -> int: ...
     def __contains__(self, connection: object, /) -> bool: ...

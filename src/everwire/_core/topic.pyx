@@ -15,6 +15,10 @@ from .endpoint cimport Audience, Endpoint
 from .deflate cimport Deflater, deflater
 from .frames cimport BINARY, HEAD_MAX, TEXT, write_head
 from .protocol cimport OPEN
+from .records cimport AFTER_MOST, BEFORE_MOST, EVENTS, PLAIN, write_after, write_before
+from .streaming cimport event_data
+
+from everwire._core.protocol import check_close
 
 cdef extern from "Python.h":
     Py_ssize_t Py_REFCNT(object o)
@@ -32,33 +36,62 @@ POLICIES = {"close": CLOSE_THEM, "drop": DROP, "latest": LATEST}
 
 
 cdef class Variant:
-    def __cinit__(self, deflater=None, threshold=0):
+    def __cinit__(self, deflater=None, threshold=0, framing=0, chunked=False):
+        self.framing = framing
+        self.chunked = chunked
         self.deflater = deflater
         self.threshold = threshold
         self.chunk = b""
 
     cdef int append(self, int opcode, object data, bint compress) except -1:
         """Append a message, framed."""
-        cdef size_t n = PyBytes_GET_SIZE(data), room
+        cdef size_t n = PyBytes_GET_SIZE(data)
         cdef uint8_t first = 128 | opcode
         cdef uint8_t* end
-        cdef bytes grown
+        if self.framing:
+            return self.append_record(data)
         if compress and self.deflater is not None and n >= self.threshold:
             smaller = self.deflater.compress(data)
             if <size_t>PyBytes_GET_SIZE(smaller) < n:
                 data = smaller
                 n = PyBytes_GET_SIZE(data)
                 first |= 64
-        room = PyBytes_GET_SIZE(self.chunk)
-        if self.used + n + HEAD_MAX > room:
-            grown = PyBytes_FromStringAndSize(NULL, max(room * 2, self.used + n + HEAD_MAX, <size_t>CHUNK))
+        end = self.room_for(n + HEAD_MAX)
+        end += write_head(end, first, n, False, 0)
+        memcpy(end, PyBytes_AS_STRING(data), n)
+        return self.appended(end + n)
+
+    cdef int append_record(self, bytes data) except -1:
+        """Append a message as streams have it."""
+        cdef bytes lines = None
+        cdef size_t n = PyBytes_GET_SIZE(data)
+        cdef uint8_t* end
+        if self.framing == EVENTS:
+            lines = event_data(<uint8_t*>PyBytes_AS_STRING(data), n)
+            if lines is not None:
+                data = lines
+                n = PyBytes_GET_SIZE(data)
+        end = self.room_for(n + BEFORE_MOST + AFTER_MOST)
+        if n or self.framing != PLAIN:      # a chunk of no bytes would end the body
+            end += write_before(end, self.framing, self.chunked, n)
+            memcpy(end, PyBytes_AS_STRING(data), n)
+            end += n
+            end += write_after(end, self.framing, self.chunked)
+        return self.appended(end)
+
+    cdef uint8_t* room_for(self, size_t n) except NULL:
+        """Where so many bytes can be appended."""
+        cdef size_t room = PyBytes_GET_SIZE(self.chunk)
+        cdef bytes grown
+        if self.used + n > room:
+            grown = PyBytes_FromStringAndSize(NULL, max(room * 2, self.used + n, <size_t>CHUNK))
             memcpy(PyBytes_AS_STRING(grown), PyBytes_AS_STRING(self.chunk), self.used)
             self.chunk = grown
+        return <uint8_t*>PyBytes_AS_STRING(self.chunk) + self.used
+
+    cdef int appended(self, uint8_t* end) except -1:
         self.last_start = self.used
-        end = <uint8_t*>PyBytes_AS_STRING(self.chunk) + self.used
-        self.used += write_head(end, first, n, False, 0)
-        memcpy(PyBytes_AS_STRING(self.chunk) + self.used, PyBytes_AS_STRING(data), n)
-        self.used += n
+        self.used = end - <uint8_t*>PyBytes_AS_STRING(self.chunk)
         self.messages += 1
         return 0
 
@@ -82,8 +115,9 @@ cdef class Topic(Audience):
 
     Parameters:
         max_backlog: bytes that may wait to be sent to a member, 1 MiB by default; a member with more is too slow.
-        overflow: what is done about a member that is too slow: ``"close"`` it with code 1013 (the default), ``"drop"``
-            the message for it, or ``"latest"``: once it has caught up, send it the latest message only.
+        overflow: what is done about a member that is too slow: ``"close"`` it (the default), ``"drop"`` the message for
+            it, or ``"latest"``: once it has caught up, send it the latest message only.
+        close_code, close_reason: what it is closed with: 1013, "too slow".
 
     Attributes:
         published: messages published.
@@ -92,12 +126,13 @@ cdef class Topic(Audience):
         disconnected: members that were closed because they were too slow.
     """
 
-    def __cinit__(self, *, max_backlog=1 << 20, overflow="close"):
+    def __cinit__(self, *, max_backlog=1 << 20, overflow="close", close_code=1013, close_reason="too slow"):
         if overflow not in POLICIES:
             raise ValueError(f"overflow is 'close', 'drop' or 'latest', not {overflow!r}")
         if not isinstance(max_backlog, int) or max_backlog < 1:
             raise ValueError(f"max_backlog is a number of bytes above 0, not {max_backlog!r}")
         self.policy = POLICIES[overflow]
+        self.close_code, self.close_reason = check_close(close_code, close_reason), close_reason
         self.max_backlog = max_backlog
         self.connections = []
         self.variants = [Variant()]
@@ -115,7 +150,7 @@ cdef class Topic(Audience):
         return iter([connection for connection in self.connections if connection is not None])
 
     def add(self, Endpoint connection not None) -> None:
-        """Make an open connection of a server a member; what is published from now on is sent to it.
+        """Make an open connection of a server a member, a stream too; what is published from now on is sent to it.
 
         Raises:
             ConnectionClosed: the connection is not open.
@@ -247,7 +282,7 @@ cdef class Topic(Audience):
             member.lagging = connection.awaited = True
         elif self.policy == CLOSE_THEM and connection.state == OPEN:
             self.disconnected += 1
-            connection.send_close(1013, "too slow")
+            connection.send_close(self.close_code, self.close_reason)
         return 0
 
     cdef int catch_up(self, Endpoint connection) except -1:
@@ -327,6 +362,13 @@ cdef class Topic(Audience):
         """Which form of the messages a connection gets."""
         cdef Variant variant
         cdef uint32_t i
+        if connection.framing:
+            for i in range(1, len(self.variants)):
+                variant = self.variants[i]
+                if variant.framing == connection.framing and variant.chunked == connection.chunked:
+                    return i
+            self.variants.append(Variant(framing=connection.framing, chunked=connection.chunked))
+            return len(self.variants) - 1
         if connection.codec is None:
             return 0
         mine = <Deflater>connection.codec.deflater

@@ -10,14 +10,16 @@ from typing import Any, Literal
 from everwire._core.connection import Connection
 from everwire._core.protocol import check_close
 from everwire.asgi.bridge import Bridge
-from everwire.asgi.scope import Application, websocket_scope
+from everwire.asgi.routes import Direct, Routes
+from everwire.asgi.scope import Application, client_of, websocket_scope
 from everwire.errors import HandshakeError, InvalidOrigin
 from everwire.websocket.codec import as_deflate
-from everwire.websocket.extensions import Deflate
-from everwire.websocket.handshake import ServerHandshake, error_response, has_token
+from everwire.websocket.extensions import Deflate, parse_tokens
+from everwire.websocket.handshake import Accepted, ServerHandshake, error_response, has_token
+from everwire.websocket.listener import Listener
 from everwire.websocket.messages import Request, Response
 from everwire.websocket.origins import Origins
-from everwire.websocket.outcome import refuse
+from everwire.websocket.outcome import open_connection, refuse
 from everwire.websocket.transport import hand_over
 
 __all__ = ["Gate"]
@@ -39,6 +41,8 @@ class Gate:
         access: where accepted and refused WebSockets are noted; None: nowhere.
         logger: where failures go.
         asgi_version: the version of ASGI that scopes name.
+        direct: asked first whether a request goes straight to a listener; None: none does. It may raise
+            :exc:`HandshakeError` to refuse.
 
     Attributes:
         closing: whether every new WebSocket is refused, because the server shuts down.
@@ -60,6 +64,7 @@ class Gate:
         access: logging.Logger | None = None,
         logger: logging.Logger | None = None,
         asgi_version: str = "3.0",
+        direct: Direct | None = None,
     ) -> None:
         self.app = app
         self.compression = as_deflate(compression)
@@ -74,6 +79,8 @@ class Gate:
         self._state = state
         self._http = http
         self._asgi_version = asgi_version
+        self._direct = direct
+        self._routes = Routes()
         self._handshake = ServerHandshake(origins=origins, compression=self.compression)
 
     def on_head(self, connection: Connection, head: bytes) -> None:
@@ -86,6 +93,9 @@ class Gate:
             if self.closing:
                 raise HandshakeError("the server is shutting down", 503)
             accepted = self._handshake.accept(request)
+            if self._direct is not None and (found := self._direct(request)) is not None:
+                self._open(connection, request, accepted, *found)
+                return
             scope = websocket_scope(
                 connection,
                 request,
@@ -113,6 +123,31 @@ class Gate:
             del self._bridges[connection]
 
         task.add_done_callback(done)
+
+    def _open(
+        self,
+        connection: Connection,
+        request: Request,
+        accepted: Accepted,
+        listener: Listener,
+        data: Any,
+        subprotocol: str | None,
+    ) -> None:
+        """Open a connection that goes to a listener."""
+        settings = self._routes.settings(connection, listener)
+        lines = [b"%b: %b\r\n" % header for header in self.default_headers]
+        if subprotocol is not None:
+            name = "Sec-WebSocket-Protocol"
+            if subprotocol not in parse_tokens(name, request.headers.get_all(name)):
+                raise ValueError(f"the client does not offer the subprotocol {subprotocol!r}")
+            lines.append(f"{name}: {subprotocol}\r\n".encode())
+        if self.access is not None:
+            address = client_of({"client": connection.remote_address or None})
+            self.access.info('%s - "WebSocket %s" [accepted]', address, request.path)
+        connection.data = data
+        response = accepted.response[:-2] + b"".join(lines) + b"\r\n"
+        accepted = accepted._replace(response=response, subprotocol=subprotocol)
+        open_connection(connection, accepted, self.compression, settings=settings)
 
     def end(self, connection: Connection, code: int = 1012, reason: str = "") -> None:
         """Begin to close one connection as :meth:`close` does all of them."""

@@ -202,7 +202,8 @@ class serve(Starting[Host]):
     async def _start(self) -> Host:
         lifespan = Lifespan(self._app, self._mode)
         http = HTTP(self._app, state=lifespan.state, **self._http)
-        gate = Gate(http.app, state=lifespan.state, http=http, **self._gate)
+        direct = getattr(self._app, "everwire_listener", None)
+        gate = Gate(http.app, state=lifespan.state, http=http, direct=direct, **self._gate)
         host = Host(gate, http, lifespan, graceful=self._graceful, options=self._options)
         await host.start(self._where, self._ssl)
         return host

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
+from functools import partial
 from typing import Any, cast
 
+from everwire.asgi.routes import Routes, StreamOpener
 from everwire.asgi.scope import Application
 from everwire.websocket.transport import ReactorTransport
 
@@ -108,7 +110,8 @@ class HTTP:
         self._shared = _Shared(
             [] if server_header is None else [(b"server", server_header.encode("latin-1"))]
         )
-        self._protocol_class: Any = config.http_protocol_class
+        self._protocol_class = _hosted(config.http_protocol_class, self._run)
+        self._routes = Routes()
         self._access_log = access_log
         self._loop = asyncio.get_running_loop()
         self.app = cast(Application, config.loaded_app)
@@ -123,6 +126,11 @@ class HTTP:
             protocol.access_log = False
         return cast(asyncio.Protocol, protocol)
 
+    def _run(self, transport: ReactorTransport, scope: Any, receive: Any, send: Any) -> Awaitable[Any]:
+        """Run the application for a request, which it may answer with a stream."""
+        scope["extensions"] = {"everwire": {"stream": StreamOpener(transport, self._routes)}}
+        return self.app(scope, receive, send)
+
     @property
     def tasks(self) -> set[asyncio.Task[Any]]:
         """The requests that are being answered."""
@@ -132,3 +140,14 @@ class HTTP:
         """Close connections that have no request, and the others when they have answered theirs."""
         for protocol in list(self._shared.connections):
             protocol.shutdown()
+
+
+def _hosted(protocol_class: Any, run: Callable[..., Awaitable[Any]]) -> Any:
+    """uvicorn's protocol class, whose objects run the application through *run*, with their transport."""
+
+    class Hosted(protocol_class):  # type: ignore[misc]
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            protocol_class.connection_made(self, transport)
+            self.app = partial(run, transport)
+
+    return Hosted

@@ -94,9 +94,9 @@ async def unsubscribe(session: Session, id: int, request: UnsubscribeRequest) ->
 async def publish(session: Session, id: int, request: PublishRequest) -> None:
     """Publish into a channel, if its hook or its options allow that."""
     hub, channel = session.hub, request.channel
-    if not channel or not bytes(request.data):
-        raise Disconnected(DisconnectCode.BAD_REQUEST)
     rule = rule_of(session, channel)
+    if not bytes(request.data):
+        raise error(ErrorCode.BAD_REQUEST, "a publication has data")
     data = request.data
     hook, decode = rule.publish_hook, rule.publish_decoder
     fields: dict[str, Any] = rule.fields(channel)

@@ -95,7 +95,10 @@ async def _credentials(session: Session, request: ConnectRequest) -> Credentials
                 session,
             )
             raise Disconnected(DisconnectCode.INVALID_TOKEN)
-        return await by_token(session, request.token)
+        try:
+            return await by_token(session, request.token)
+        except TokenExpired:
+            raise CommandError(ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_EXPIRED.reason) from None
     if hook is not None:
         answer = await call(hook, Context(session, data=request.data, token=request.token))
         if answer is not None:
@@ -114,14 +117,14 @@ async def by_token(session: Session, token: str) -> Credentials:
 
     Raises:
         Disconnected: the token is not valid.
-        CommandError: it has expired.
+        TokenExpired: it has expired.
     """
     hub = session.hub
     assert hub.verifier is not None
     try:
         claims = await hub.verifier.connection(token)
     except TokenExpired:
-        raise CommandError(ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_EXPIRED.reason) from None
+        raise
     except TokenError as error:
         hub.logger.info("the token of %s is not valid: %s", session, error)
         raise Disconnected(DisconnectCode.INVALID_TOKEN) from None
@@ -176,7 +179,11 @@ async def refresh(session: Session, id: int, request: RefreshRequest) -> None:
         raise Disconnected(DisconnectCode.BAD_REQUEST)
     if not session.client_side_refresh or hub.verifier is None:
         raise Disconnected(DisconnectCode.BAD_REQUEST)
-    credentials = await by_token(session, request.token)
+    try:
+        credentials = await by_token(session, request.token)
+    except TokenExpired:
+        # With an error clients would give up; so they come back, with a token that is new.
+        raise Disconnected(DisconnectCode.EXPIRED) from None
     if session.is_closed:
         return
     if credentials.user != session.user:
@@ -187,14 +194,9 @@ async def refresh(session: Session, id: int, request: RefreshRequest) -> None:
     session.caps = credentials.caps
     left = session.expire_at - hub.clock() if session.expire_at else 0
     if session.expire_at and left <= 0:
-        raise CommandError(ErrorCode.EXPIRED, ErrorCode.EXPIRED.reason)
+        raise Disconnected(DisconnectCode.EXPIRED)
     expire_later(session)
-    result = RefreshResult(
-        client=session.client,
-        version=hub.version,
-        expires=left > 0,
-        ttl=max(int(left), 1) if left > 0 else 0,
-    )
+    result = RefreshResult(expires=left > 0, ttl=max(int(left), 1) if left > 0 else 0)
     session.reply(Reply(id=id, refresh=result))
 
 

@@ -64,7 +64,7 @@ class Rule:
         self.publish_hook = hook
         name = list(inspect.signature(hook).parameters)[1]
         kind = parameter_type(hook, name)
-        self.publish_decoder = decoder(self.options.type if kind is None else kind)
+        self.publish_decoder = decoder(self.options.type if kind in (None, Any) else kind)
         return hook
 
     def on_refresh(self, hook: Hook) -> Hook:

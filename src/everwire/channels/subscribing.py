@@ -149,7 +149,10 @@ async def _allowed(session: Session, rule: Rule, request: SubscribeRequest) -> S
     """
     hub, channel = session.hub, request.channel
     if request.token and hub.verifier is not None:
-        return await _by_token(session, request)
+        try:
+            return await _by_token(session, request)
+        except TokenExpired:
+            raise CommandError(ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_EXPIRED.reason) from None
     if channel.startswith("$") and not hub.options.insecure:
         raise Forbidden
     context = Context(session, channel=channel, data=request.data, token=request.token)
@@ -167,14 +170,15 @@ async def _by_token(session: Session, request: SubscribeRequest | SubRefreshRequ
 
     Raises:
         Disconnected: it is for another channel, user or connection.
-        CommandError: it is not valid, or has expired.
+        CommandError: it is not valid.
+        TokenExpired: it has expired.
     """
     hub = session.hub
     assert hub.verifier is not None
     try:
         claims = await hub.verifier.subscription(request.token)
     except TokenExpired:
-        raise CommandError(ErrorCode.TOKEN_EXPIRED, ErrorCode.TOKEN_EXPIRED.reason) from None
+        raise
     except TokenError as error:
         hub.logger.info("the token of %s for %r is not valid: %s", session, request.channel, error)
         raise Forbidden from None
@@ -277,15 +281,19 @@ async def _position(
     if subscription.encoding.compact:
         result.id = subscription.channel.number
     result.positioned, result.recoverable = _followed_how(options, request, allowed)
+    # Who asks for it where nothing can be recovered is told that nothing was.
+    result.was_recovering = request.recover
     if not result.positioned:
         return result
     subscription.positioned = True
     cache = options.force_recovery_mode == "cache"
-    result.was_recovering = result.recoverable and (request.recover or (cache and options.auto_cache_recover))
-    page = await _read(subscription, options, request, recovering=result.was_recovering, cache=cache)
+    if result.recoverable and cache and options.auto_cache_recover:
+        result.was_recovering = True
+    recovering = result.recoverable and result.was_recovering
+    page = await _read(subscription, options, request, recovering=recovering, cache=cache)
     subscription.channel.seen(page.top)
     subscription.since, result.epoch, result.offset = page.top.offset, page.top.epoch, page.top.offset
-    if result.was_recovering:
+    if recovering:
         most = subscription.session.hub.options.recovery_max_publication_limit
         result.recovered = _has_latest(page, request) if cache else _is_whole(page, request, most)
         if result.recovered:
@@ -384,18 +392,25 @@ def _encoded(subscription: Subscription, publications: list[Publication]) -> lis
 
 async def sub_refresh(session: Session, id: int, request: SubRefreshRequest) -> None:
     """Prolong a subscription by a new token."""
-    if not request.channel or not request.token:
+    if not request.channel:
         raise Disconnected(DisconnectCode.BAD_REQUEST)
     subscription = session.subscriptions.get(request.channel)
-    if subscription is None or session.hub.verifier is None or not subscription.client_side_refresh:
+    if subscription is None:
+        raise Forbidden
+    if not request.token:
+        raise BadRequest("a subscription is refreshed with a token")
+    if session.hub.verifier is None or not subscription.client_side_refresh:
         raise Disconnected(DisconnectCode.BAD_REQUEST)
-    allowed = await _by_token(session, request)
-    if allowed.expire_at and allowed.expire_at <= session.hub.clock():
-        raise CommandError(ErrorCode.EXPIRED, ErrorCode.EXPIRED.reason)
+    result = SubRefreshResult()
+    try:
+        allowed = await _by_token(session, request)
+    except TokenExpired:
+        allowed = None
     if session.subscriptions.get(request.channel) is not subscription:
         return
-    result = SubRefreshResult()
-    if allowed.info is not None:
-        subscription.info = as_raw(allowed.info)
-    expire_later(subscription, allowed, result)
+    # With an error clients would give up; what is not prolonged ends when it expires, and they come anew.
+    if allowed is not None and (not allowed.expire_at or allowed.expire_at > session.hub.clock()):
+        if allowed.info is not None:
+            subscription.info = as_raw(allowed.info)
+        expire_later(subscription, allowed, result)
     session.reply(Reply(id=id, sub_refresh=result))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from everwire._core.connection import Connection
@@ -17,7 +19,14 @@ class Listener:
     One listener serves all connections of a server. There is no task and no queue: a connection costs half a
     kilobyte. The methods are plain functions that return at once; an exception in one of them is logged, and
     closes the connection with 1011.
+
+    Attributes:
+        limits: options of :func:`everwire.serve` that are others for the connections which the application
+            of a host gives to this listener: ``max_size``, ``ping_interval`` and the like, and ``close_code``
+            and ``close_reason`` of a connection that is closed at ``max_backlog``.
     """
+
+    limits: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def on_open(self, ws: Connection) -> None:
         """The opening handshake is done; messages can be sent."""
@@ -40,6 +49,11 @@ class Callbacks:
     """
 
     __slots__ = ("on_close", "on_drain", "on_message", "on_open")
+
+    on_open: Any
+    on_message: Any
+    on_drain: Any
+    on_close: Any
 
     def __init__(self, listener: Listener) -> None:
         for name in self.__slots__:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from email.utils import formatdate
 
 from everwire._core.connection import Connection
+from everwire._core.settings import Settings
 from everwire.websocket.codec import codecs
 from everwire.websocket.extensions import Deflate
 from everwire.websocket.handshake import Accepted
@@ -13,13 +14,29 @@ from everwire.websocket.messages import Request, Response
 __all__ = ["complete", "open_connection", "refusal", "refuse"]
 
 
-def open_connection(connection: Connection, accepted: Accepted, compression: Deflate | None) -> None:
-    """Send the 101; messages are compressed as agreed on, and else as *compression* says."""
+def open_connection(
+    connection: Connection,
+    accepted: Accepted,
+    compression: Deflate | None,
+    *,
+    settings: Settings | None = None,
+) -> None:
+    """Send the 101; messages are compressed as agreed on, and else as *compression* says.
+
+    *settings* replace the connection's.
+    """
     if accepted.deflate is None or compression is None:
-        connection.open(accepted.response, accepted.subprotocol)
+        connection.open(accepted.response, accepted.subprotocol, settings=settings)
     else:
         deflater, inflater = codecs(accepted.deflate, compression, client=False)
-        connection.open(accepted.response, accepted.subprotocol, deflater, inflater, compression.threshold)
+        connection.open(
+            accepted.response,
+            accepted.subprotocol,
+            deflater,
+            inflater,
+            compression.threshold,
+            settings=settings,
+        )
 
 
 def complete(response: Response, *, server_header: str | None) -> None:

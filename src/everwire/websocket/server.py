@@ -109,7 +109,7 @@ class Server:
         return [
             one
             for one in get_reactor(self._loop).owners()
-            if isinstance(one, Connection) and one.settings is self._settings and one.is_open
+            if isinstance(one, Connection) and one.settings.root is self._settings and one.is_open
         ]
 
     @property
@@ -151,7 +151,7 @@ class Server:
         return [
             one
             for one in get_reactor(self._loop).owners()
-            if isinstance(one, Connection) and one.settings is self._settings
+            if isinstance(one, Connection) and one.settings.root is self._settings
         ]
 
     async def _close(self, code: int, reason: str, timeout: float | None) -> None:

@@ -42,6 +42,16 @@ class ReactorTransport(asyncio.Transport):
             return layer.context
         return default
 
+    @property
+    def connection(self) -> Connection:
+        """The connection below."""
+        return self._connection
+
+    def detach(self) -> None:
+        """Let go of the protocol, to which the transport is closed from now on; the connection stays."""
+        self._closing = True
+        self._protocol = asyncio.Protocol()
+
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Give what comes from now on to another protocol."""
         self._protocol = protocol

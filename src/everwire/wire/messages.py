@@ -1,14 +1,15 @@
 """The messages of Centrifugo's client protocol (the fields of its version 0.19).
 
 One definition serves both formats: in JSON a field has its name here, in Protobuf its number in ``NUMBERS``.
-Fields that have their default are left out; those that are not known are ignored.
+Fields that have their default are left out, but for those that Centrifugo always writes in JSON (they have a
+``default_factory``); those that are not known are ignored.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Raw, Struct, field
 
 __all__ = [
     "ClientInfo",
@@ -89,8 +90,8 @@ class ClientInfo(WireMessage):
 
     NUMBERS = {"user": 1, "client": 2, "conn_info": 3, "chan_info": 4}
 
-    user: str = ""
-    client: str = ""
+    user: str = field(default_factory=str)
+    client: str = field(default_factory=str)
     conn_info: Raw = NOTHING
     chan_info: Raw = NOTHING
 
@@ -337,8 +338,8 @@ class PresenceStatsResult(WireMessage):
 
     NUMBERS = {"num_clients": 1, "num_users": 2}
 
-    num_clients: UInt32 = 0
-    num_users: UInt32 = 0
+    num_clients: UInt32 = field(default_factory=int)
+    num_users: UInt32 = field(default_factory=int)
 
 
 class HistoryRequest(WireMessage):
@@ -357,9 +358,9 @@ class HistoryResult(WireMessage):
 
     NUMBERS = {"publications": 1, "epoch": 2, "offset": 3}
 
-    publications: list[Publication] = []
-    epoch: str = ""
-    offset: UInt64 = 0
+    publications: list[Publication] = field(default_factory=lambda: list[Publication]())
+    epoch: str = field(default_factory=str)
+    offset: UInt64 = field(default_factory=int)
 
 
 class PingRequest(WireMessage):

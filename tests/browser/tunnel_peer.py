@@ -1,0 +1,66 @@
+"""The server of test_everwire_js.py: a blank page at ``/``, and WebSockets that do what their paths say.
+
+It is an ASGI application behind tunnels, under everwire or under uvicorn. It prints its port, and for each
+WebSocket that ends one line of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+from urllib.parse import parse_qs
+
+import everwire.asgi
+from everwire.transports.tunnel import TunnelMiddleware
+
+PROTOCOLS = ("chat.v1", "chat.v0")
+
+
+async def talk(scope: Any, receive: Any, send: Any) -> None:
+    """Do what the path says, echo, and print how it ended."""
+    path, query = scope["path"], parse_qs(scope["query_string"].decode())
+    await receive()
+    if path == "/refuse":
+        await send({"type": "websocket.close"})
+        return
+    chosen = next((each for each in PROTOCOLS if each in scope["subprotocols"]), None)
+    await send({"type": "websocket.accept", "subprotocol": chosen})
+    if path.startswith("/close/"):
+        await send({"type": "websocket.close", "code": int(query["code"][0]), "reason": query["reason"][0]})
+    elif path == "/count":
+        for number in range(int(query["to"][0])):
+            await send({"type": "websocket.send", "text": str(number)})
+    elif path == "/query":
+        await send({"type": "websocket.send", "text": scope["query_string"].decode()})
+    while (event := await receive())["type"] == "websocket.receive":
+        await send({**event, "type": "websocket.send"})
+    ended = {"path": path, "code": event["code"], "reason": event.get("reason", "")}
+    print(json.dumps(ended), flush=True)
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """The application."""
+    if scope["type"] == "websocket":
+        await talk(scope, receive, send)
+    elif scope["type"] == "http":
+        page = b"<!doctype html><title>peer</title>"
+        headers = [(b"content-type", b"text/html"), (b"content-length", b"%d" % len(page))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": page})
+
+
+async def main(port: int, poll_timeout: float) -> None:
+    """Serve until the process is ended."""
+    tunnels = TunnelMiddleware(
+        app, max_size=1 << 24, poll_timeout=poll_timeout, timeout=2 * poll_timeout, origins=None
+    )
+    options: Any = {"lifespan": "off", "access_log": False, "origins": None, "max_size": 1 << 24}
+    async with everwire.asgi.serve(tunnels, "127.0.0.1", port, **options) as server:
+        print(f"port {server.sockets[0].getsockname()[1]}", flush=True)
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
