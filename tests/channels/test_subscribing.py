@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from conftest import Run
-from engines.recorder import ManualClock
 
 from channels.peer import Ended, Peer, Refused, a_hub, settled
 from everwire.channels.context import Context, Credentials
 from everwire.channels.engine import HistoryPage, LogOptions, Position
 from everwire.channels.hub import Hub
 from everwire.channels.options import ChannelOptions, SubscribeOptions
+from everwire.engines.contract import ManualClock
 from everwire.engines.memory import MemoryEngine
 from everwire.errors import Forbidden
 
