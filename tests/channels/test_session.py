@@ -163,11 +163,13 @@ def test_a_connect_hook_says_who_it_is(run: Run) -> None:
         (RuntimeError("a bug"), Refused(100, "internal server error")),
     ],
 )
+@pytest.mark.parametrize("after", ['{"id":2,"connect":{}}', '{"id":2,"subscribe":{"channel":"open"}}'])
 def test_a_connect_hook_refuses(
-    run: Run, problem: Exception, answer: Exception, caplog: pytest.LogCaptureFixture
+    run: Run, problem: Exception, answer: Exception, after: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
         hub = a_hub()
+        hub.namespace("", allow_subscribe_for_client=True, allow_subscribe_for_anonymous=True)
 
         @hub.on_connect
         def who(ctx: Context) -> None:
@@ -179,8 +181,9 @@ def test_a_connect_hook_refuses(
                 await peer.ask("connect")
             assert caught.value.args == answer.args
             if isinstance(answer, Refused):  # the connection is of no use after that
-                peer.session.receive('{"id":2,"connect":{}}')
+                peer.session.receive(after)
                 assert await peer.end() == (3501, "bad request")
+            assert hub.info()[1:] == (0, 0, 0, 0)
 
     run(main)
     assert ("a bug" in caplog.text) is (type(problem) is RuntimeError)

@@ -422,6 +422,8 @@ def test_too_many_or_unknown_server_side_channels(run: Run) -> None:
                 await Peer(hub).ask("connect", data=["a", "b"])
             with pytest.raises(Refused, match="unknown channel"):
                 await Peer(hub).ask("connect", data=["x:a"])
+            await settled()
+            assert hub.info()[1:] == (0, 0, 0, 0)
 
     run(main)
 

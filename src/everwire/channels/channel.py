@@ -117,6 +117,8 @@ class Channel:
         position: of the newest publication seen in its log; None: not known yet.
         last: the newest publication, where differences are allowed.
         followed: whether the engine tells of it.
+        holds: those who want it to be followed.
+        live: those of the subscriptions who are sent what comes.
     """
 
     __slots__ = (
@@ -128,6 +130,7 @@ class Channel:
         "followed",
         "holds",
         "last",
+        "live",
         "name",
         "position",
         "rule",
@@ -142,6 +145,7 @@ class Channel:
         self.last: Publication | None = None
         self.followed = False
         self.holds = 0
+        self.live = 0
         self._number = number
         self._lanes: list[Lane] = []
         self._direct: dict[Subscription, None] = {}

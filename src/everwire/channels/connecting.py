@@ -46,7 +46,11 @@ async def connect(session: Session, id: int, request: ConnectRequest) -> None:
     if session.expire_at and session.expire_at <= hub.clock():
         raise CommandError(ErrorCode.EXPIRED, ErrorCode.EXPIRED.reason)
     hub.register(session)
-    joinings = await _server_side(session, credentials, request.subs)
+    try:
+        joinings = await _server_side(session, credentials, request.subs)
+    except BaseException:
+        hub.unregister(session)
+        raise
     if session.is_closed:
         return
     result = _result(session, credentials, {joining.channel: joining.result for joining in joinings})

@@ -60,6 +60,7 @@ class Node:
         self._channels: dict[str, Channel] = {}
         self._numbers = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._pending: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wheel: Wheel | None = None
         self._closing = False
@@ -128,10 +129,8 @@ class Node:
         self._sessions[session.client] = session
         self._users.setdefault(session.user, set()).add(session)
 
-    def forget(self, session: Session, code: int, reason: str, *, was_connected: bool) -> None:
-        """A session is over."""
-        self._open.discard(session)
-        self._secrets.pop(session.secret, None)
+    def unregister(self, session: Session) -> None:
+        """Take back what a session has: it could not begin, or it is over."""
         self._sessions.pop(session.client, None)
         mine = self._users.get(session.user)
         if mine is not None:
@@ -140,6 +139,12 @@ class Node:
                 del self._users[session.user]
         for channel in list(session.subscriptions):
             self.leave(session, channel, UnsubscribeCode.DISCONNECT, UnsubscribeCode.DISCONNECT.reason)
+
+    def forget(self, session: Session, code: int, reason: str, *, was_connected: bool) -> None:
+        """A session is over."""
+        self._open.discard(session)
+        self._secrets.pop(session.secret, None)
+        self.unregister(session)
         if was_connected and self.hooks.disconnect is not None:
             self.spawn(self._told("on_disconnect", self.hooks.disconnect, Context(session), code, reason))
 
@@ -200,11 +205,12 @@ class Node:
     def joined(self, subscription: Subscription) -> None:
         """A subscription is live."""
         channel = subscription.channel
-        if len(channel.subscribers) == 1 and channel.rule.occupied_hook is not None:
-            hook = channel.rule.occupied_hook
-            self.spawn(self._told("on_occupied", hook, channel.name, **channel.rule.fields(channel.name)))
+        channel.live += 1
+        if channel.live == 1:
+            self._tell_occupation(channel, "on_occupied", channel.rule.occupied_hook)
         if subscription.join_leave:
-            self.spawn(self._announce(channel.name, join=subscription.client_info))
+            key = (subscription.session.client, channel.name)
+            self._after(key, self._announce(channel.name, join=subscription.client_info))
 
     def leave(self, session: Session, name: str, code: int, reason: str, *, quiet: bool = False) -> bool:
         """End a subscription of a session; whether there was one. *quiet*: it never was live."""
@@ -218,37 +224,68 @@ class Node:
             subscription.expiry.cancel()
             subscription.expiry = None
         channel.detach(subscription)
-        if subscription.presence:
-            self.spawn(self._absent(name, subscription.client_info, tell=live and subscription.join_leave))
-        elif live and subscription.join_leave:
-            self.spawn(self._announce(name, leave=subscription.client_info))
-        rule = channel.rule
-        if live and rule.unsubscribe_hook is not None:
-            ctx = Context(session, channel=name)
-            self.spawn(self._told("on_unsubscribe", rule.unsubscribe_hook, ctx, **rule.fields(name)))
-        if live and not channel.subscribers and rule.vacated_hook is not None:
-            self.spawn(self._told("on_vacated", rule.vacated_hook, name, **rule.fields(name)))
+        tell = live and subscription.join_leave
+        if subscription.presence or tell:
+            self._after((session.client, name), self._absent(subscription, tell=tell))
+        if live:
+            self._left(subscription)
         self.release(channel)
         return True
 
-    async def _absent(self, name: str, info: ClientInfo, *, tell: bool) -> None:
+    def _left(self, subscription: Subscription) -> None:
+        channel = subscription.channel
+        rule, name = channel.rule, channel.name
+        if rule.unsubscribe_hook is not None:
+            ctx = Context(subscription.session, channel=name)
+            self.spawn(self._told("on_unsubscribe", rule.unsubscribe_hook, ctx, **rule.fields(name)))
+        channel.live -= 1
+        if not channel.live:
+            self._tell_occupation(channel, "on_vacated", rule.vacated_hook)
+
+    def _tell_occupation(self, channel: Channel, what: str, hook: Callable[..., Any] | None) -> None:
+        """Tell of a first or a last subscriber, after what was told of the channel before."""
+        if hook is not None:
+            fields = channel.rule.fields(channel.name)
+            self._after(("", channel.name), self._told(what, hook, channel.name, **fields))
+
+    def _after(self, key: tuple[str, str], work: Coroutine[Any, Any, None]) -> None:
+        """Run something after what was to be run with the same key before: a client in a channel, say."""
+        before = self._pending.get(key)
+
+        async def run() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            await work
+
+        task = self._pending[key] = self.spawn(run())
+
+        def done(task: asyncio.Task[Any]) -> None:
+            if self._pending.get(key) is task:
+                del self._pending[key]
+
+        task.add_done_callback(done)
+
+    async def left_before(self, session: Session, channel: str) -> None:
+        """Wait until an earlier subscription of this client to this channel is gone without a trace."""
+        before = self._pending.get((session.client, channel))
+        if before is not None:
+            await asyncio.wait([before])
+
+    async def _absent(self, subscription: Subscription, *, tell: bool) -> None:
+        name, info = subscription.channel.name, subscription.client_info
         try:
-            await self.engine.remove_presence(name, info.client)
+            if subscription.presence:
+                await self.engine.remove_presence(name, info.client)
             if tell:
                 await self.engine.publish_leave(name, info)
         except EngineError as error:
             self.logger.warning("the engine could not take %s out of %r: %s", info.client, name, error)
 
-    async def _announce(
-        self, name: str, *, join: ClientInfo | None = None, leave: ClientInfo | None = None
-    ) -> None:
+    async def _announce(self, name: str, *, join: ClientInfo) -> None:
         try:
-            if join is not None:
-                await self.engine.publish_join(name, join)
-            if leave is not None:
-                await self.engine.publish_leave(name, leave)
+            await self.engine.publish_join(name, join)
         except EngineError as error:
-            self.logger.warning("the engine could not tell of a join or leave in %r: %s", name, error)
+            self.logger.warning("the engine could not tell of %s in %r: %s", join.client, name, error)
 
     async def _told(self, what: str, hook: Callable[..., Any], *args: Any, **fields: Any) -> None:
         try:

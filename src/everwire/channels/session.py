@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
-CONNECTING, CONNECTED, CLOSED = range(3)
+CONNECTING, CONNECTED, REFUSED, CLOSED = range(4)
 
 
 class Session:
@@ -166,7 +166,7 @@ class Session:
         if handler is None or (not command.id and handler.field != "send"):
             self.disconnect(DisconnectCode.BAD_REQUEST)
             return
-        if (self._state == CONNECTING) is not (handler.field == "connect"):
+        if self._state != (CONNECTING if handler.field == "connect" else CONNECTED):
             self.disconnect(DisconnectCode.BAD_REQUEST)
             return
         try:
@@ -307,7 +307,6 @@ class Session:
         return f"<session {self.client} of {self.user or 'nobody known'!r} by {self.transport}>"
 
 
-REFUSED = 3
 PONG = Command()
 INTERNAL = Error(code=ErrorCode.INTERNAL, message=ErrorCode.INTERNAL.reason, temporary=True)
 

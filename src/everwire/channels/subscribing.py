@@ -216,6 +216,7 @@ async def join(
     session.subscriptions[name] = subscription
     channel.attach(subscription)
     try:
+        await hub.left_before(session, name)
         await hub.follow(channel)
         if subscription.presence:
             await hub.engine.add_presence(name, subscription.client_info, ttl=hub.options.presence_ttl)
