@@ -72,18 +72,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "loops(*names): run the test only on these event loops (asyncio, uvloop)"
     )
+    config.addinivalue_line("markers", "transports: run the test on asyncio's own transports as well")
     config.addinivalue_line(
         "markers", "reactor(why): the test is about the reactor, so skip asyncio's own transports"
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes ``run`` on each loop; in tests/websocket on asyncio's own transports too."""
+    """Run a test that takes ``run`` on each loop; on asyncio's own transports too in tests/websocket, or if
+    it is marked so."""
     if "mode" not in metafunc.fixturenames:
         return
     marker = metafunc.definition.get_closest_marker("loops")
     modes = [Mode(name) for name in LOOPS if marker is None or name in marker.args]
     inside = metafunc.definition.path.is_relative_to(TESTS / "websocket")
+    inside = inside or metafunc.definition.get_closest_marker("transports") is not None
     if inside and Mode("asyncio") in modes and metafunc.definition.get_closest_marker("reactor") is None:
         modes.append(Mode("asyncio", reactor=False))
     metafunc.parametrize("mode", modes, ids=str)
@@ -230,7 +233,8 @@ def _warm() -> None:
 def run(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a coroutine function to its end: ``def test_x(run): async def main(): ...; run(main)``.
 
-    The test runs once on each event loop, and under tests/websocket once more on asyncio's own transports.
+    The test runs once on each event loop, and under tests/websocket, or marked ``transports``, once more
+    on asyncio's own transports.
     A run that is not over in time fails and shows where its tasks stand. A run that leaves tasks, errors that
     nobody looked at, file descriptors or threads behind fails too.
     """

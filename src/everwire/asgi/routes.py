@@ -112,7 +112,8 @@ class StreamOpener:
         cycle = getattr(protocol, "cycle", None)
         if self._transport.is_closing() or cycle is None or cycle.disconnected:
             raise InvalidState("the client is gone")
-        if cycle.response_complete or cycle.scope["extensions"]["everwire"]["stream"] is not self:
+        extensions = cycle.scope.get("extensions")  # another request's, or none yet, if others wait
+        if cycle.response_complete or not extensions or extensions["everwire"]["stream"] is not self:
             raise InvalidState("the response is complete, or other requests wait behind this one")
         if cycle.scope["method"] == "HEAD":
             raise InvalidState("the response to HEAD has no body")
