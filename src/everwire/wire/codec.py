@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from everwire.wire.messages import Command, Push, Reply
+from everwire.wire.messages import Command, EmulationRequest, Push, Reply
 
 __all__ = ["Codec"]
 
@@ -14,8 +14,7 @@ class Codec(Protocol):
     """A format: JSON or Protobuf.
 
     A *frame* is what one WebSocket message (or one event, or one chunk) carries: one or more messages, in
-    JSON each
-    on a line, in Protobuf each after its length (a varint).
+    JSON each on a line, in Protobuf each after its length (a varint).
 
     Attributes:
         name: ``"json"`` or ``"protobuf"``.
@@ -59,4 +58,12 @@ class Codec(Protocol):
 
     def encode_push(self, push: Push) -> bytes:
         """Make a frame of one push without a reply around it: for unidirectional transports."""
+        ...
+
+    def decode_emulation(self, body: bytes | str) -> EmulationRequest:
+        """Read the body of a request with commands for a session: one message, without a length before it.
+
+        Raises:
+            WireError: it is malformed.
+        """
         ...

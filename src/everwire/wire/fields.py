@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum
-from functools import cache
 from typing import Any, NamedTuple
 
 from msgspec import inspect
@@ -76,10 +75,15 @@ def described(name: str, number: int, type_: inspect.Type) -> Field:
             raise TypeError(f"the field {name} has a type that the client protocol does not have: {type_}")
 
 
-@cache
+KNOWN: dict[type[WireMessage], tuple[Field, ...]] = {}
+
+
 def fields(message: type[WireMessage]) -> tuple[Field, ...]:
     """The fields of a message, in the order of their numbers."""
+    if message in KNOWN:
+        return KNOWN[message]
     info = inspect.type_info(message)
     assert isinstance(info, inspect.StructType)
     found = [described(field.name, message.NUMBERS[field.name], field.type) for field in info.fields]
-    return tuple(sorted(found, key=lambda field: field.number))
+    KNOWN[message] = tuple(sorted(found, key=lambda field: field.number))
+    return KNOWN[message]

@@ -20,7 +20,6 @@ M = TypeVar("M", bound=WireMessage)
 ENCODER = msgspec.json.Encoder()
 COMMANDS = msgspec.json.Decoder(Command)
 REPLIES = msgspec.json.Decoder(Reply)
-PUSHES = msgspec.json.Decoder(Push)
 EMULATION = msgspec.json.Decoder(EmulationRequest)
 PAYLOAD = msgspec.json.Decoder(Raw)
 
@@ -227,6 +226,18 @@ class JSONCodec:
             WireError: a payload is not JSON.
         """
         return encode((push,), PARTS_OF_PUSH)
+
+    def decode_emulation(self, body: bytes | str) -> EmulationRequest:
+        """Read the body of a request with commands for a session; *data* is the frame of them, a JSON string.
+
+        Raises:
+            WireError: it is malformed.
+        """
+        match decode(EMULATION, body):
+            case [request]:
+                return request
+            case requests:
+                raise WireError(f"a request for a session is one message, not {len(requests)}")
 
 
 JSON = JSONCodec()
