@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from everwire.channels.engine import LogOptions
 from everwire.engines.contract import CHECKS, Bench, Check, ManualClock
 from everwire.engines.contract.model import Step, follow
 from everwire.engines.memory import MemoryEngine
+from everwire.engines.sqlite import SqliteEngine
 
 BENCHES: dict[str, Callable[[Path], Bench]] = {}
 """How each engine is made; it may use the folder."""
@@ -29,6 +31,15 @@ def bench(make: Callable[[Path], Bench]) -> Callable[[Path], Bench]:
 def memory(folder: Path) -> Bench:
     clock = ManualClock()
     return Bench(make=lambda: MemoryEngine(clock=clock), advance=clock.advance)
+
+
+@bench
+def sqlite(folder: Path) -> Bench:
+    clock, number = ManualClock(), itertools.count()
+    return Bench(
+        make=lambda: SqliteEngine(folder / f"{next(number)}.db", synchronous="normal", clock=clock),
+        advance=clock.advance,
+    )
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
 from everwire.channels.engine import Engine
 from everwire.errors import ConfigError
 
 __all__ = ["open_engine"]
 
 
-def open_engine(url: str | None = None) -> Engine:
-    """The engine that a URL names; it is started by the hub.
+def open_engine(url: str | None = None, **options: Any) -> Engine:
+    """The engine that a URL names; the hub starts it.
 
-    ``memory:`` (and None) keeps everything in the memory of the process.
+    ``memory:`` (and None) keeps everything in the memory of the process
+    (:class:`~everwire.engines.memory.MemoryEngine`), ``sqlite:PATH`` logs in a file
+    (:class:`~everwire.engines.sqlite.SqliteEngine`). Their options can be given by name, the simple ones in
+    the URL: ``sqlite:log.db?synchronous=normal``.
 
     Raises:
-        ConfigError: no engine has such a URL.
+        ConfigError: there is no such engine, or it has no such option.
     """
-    scheme, _, _ = (url or "memory:").partition(":")
-    if scheme == "memory":
-        from everwire.engines.memory import MemoryEngine
+    scheme, _, rest = (url or "memory:").partition(":")
+    path, _, query = rest.partition("?")
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        options.setdefault(name, int(value) if value.isdecimal() else value)
+    try:
+        if scheme == "memory" and not path:
+            from everwire.engines.memory import MemoryEngine
 
-        return MemoryEngine()
-    raise ConfigError(f"there is no engine {url!r}: it is memory:")
+            return MemoryEngine(**options)
+        if scheme == "sqlite":
+            from everwire.engines.sqlite import SqliteEngine
+
+            if path.startswith("//"):
+                raise ConfigError(
+                    f"{url!r} has two slashes too many: it is sqlite:PATH, as in sqlite:/var/lib/a.db"
+                )
+            return SqliteEngine(unquote(path), **options)
+    except TypeError as error:
+        raise ConfigError(f"{scheme}: {str(error).rpartition('() ')[2]}") from error
+    raise ConfigError(f"there is no engine {url!r}: it is memory: or sqlite:PATH")

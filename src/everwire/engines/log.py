@@ -5,26 +5,52 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_right
+from typing import NamedTuple
 
 from everwire.channels.engine import HistoryPage, LogOptions, Position
 from everwire.wire.messages import Publication
 
-__all__ = ["IDLE", "MemoryLog", "is_complete", "is_stale"]
+__all__ = ["IDLE", "MemoryLog", "forgotten_after", "is_stale", "span"]
 
 IDLE = 60.0
 """Seconds that a log is kept which nobody follows and to which nothing was ever published."""
 
 
-def is_complete(since: Position, *, first: int, top: Position, reverse: bool) -> bool:
-    """Whether a log that has its publications from *first* on to *top* has all that follows a position.
+def forgotten_after(options: LogOptions, top: int) -> float:
+    """Seconds after its last use that a log with nothing left in it may be forgotten."""
+    meta_ttl = options.meta_ttl or math.inf
+    return meta_ttl if top else min(IDLE, meta_ttl)
 
-    With *reverse*: all that is before it. A position without an epoch is one of any log.
+
+class Span(NamedTuple):
+    """Offsets to read: from *begin* up to *end*, without it; and whether what was asked for starts there."""
+
+    begin: int
+    end: int
+    complete: bool
+
+
+def span(since: Position | None, limit: int, reverse: bool, *, first: int, top: Position) -> Span:
+    """What to read of a log that has its publications from *first* on to *top*.
+
+    A position without an epoch is one of any log.
     """
-    if since.epoch not in ("", top.epoch):
-        return False
-    if reverse:
-        return since.offset <= 1 or first < since.offset <= top.offset + 1
-    return first <= since.offset + 1 <= top.offset + 1
+    begin, end, complete = first, top.offset + 1, True
+    if since is not None:
+        if since.epoch not in ("", top.epoch):
+            return Span(end, end, False)
+        if reverse:
+            complete = since.offset <= 1 or first < since.offset <= end
+            end = min(end, max(first, since.offset))
+        else:
+            complete = first <= since.offset + 1 <= end
+            begin = min(end, max(first, since.offset + 1))
+    if limit >= 0:
+        if reverse:
+            begin = max(begin, end - limit)
+        else:
+            end = min(end, begin + limit)
+    return Span(begin, end, complete)
 
 
 def is_stale(version: int, version_epoch: str, *, last: int, last_epoch: str) -> bool:
@@ -38,7 +64,7 @@ class MemoryLog:
     Attributes:
         top: the position of the newest.
         version, version_epoch: of the last publication that had a version.
-        meta_ttl: seconds that the log is kept after its last use.
+        options: how it is kept.
     """
 
     __slots__ = (
@@ -46,17 +72,17 @@ class MemoryLog:
         "_head",
         "_publications",
         "_used",
-        "meta_ttl",
+        "options",
         "top",
         "version",
         "version_epoch",
     )
 
-    def __init__(self, epoch: str, now: float, meta_ttl: float) -> None:
+    def __init__(self, epoch: str, now: float, options: LogOptions) -> None:
         self.top = Position(0, epoch)
         self.version = 0
         self.version_epoch = ""
-        self.meta_ttl = meta_ttl
+        self.options = options
         self._used = now
         # What is in front of the head is gone, and is cut off when it is half of all: the rest moves seldom.
         self._publications: list[Publication | None] = []
@@ -78,33 +104,21 @@ class MemoryLog:
         # In order even when the time to live of a channel is made shorter.
         deadline = now + options.ttl
         self._deadlines.append(max(deadline, self._deadlines[-1]) if self._deadlines else deadline)
-        self.touch(now, options.meta_ttl)
+        self.touch(now, options)
         self._drop(len(self) - options.size)
 
     def read(self, since: Position | None, limit: int, reverse: bool) -> HistoryPage:
         """Read what has not expired; :meth:`expire` is called before."""
-        first, end = self.first, self.top.offset + 1
-        complete = since is None or is_complete(since, first=first, top=self.top, reverse=reverse)
-        if since is not None and (complete or since.epoch in ("", self.top.epoch)):
-            if reverse:
-                end = min(end, max(first, since.offset))
-            else:
-                first = min(end, max(first, since.offset + 1))
-        elif not complete:
-            first = end
-        if limit >= 0:
-            if reverse:
-                first = max(first, end - limit)
-            else:
-                end = min(end, first + limit)
-        shift = self._head - self.first
-        found = [each for each in self._publications[first + shift : end + shift] if each is not None]
+        first = self.first
+        begin, end, complete = span(since, limit, reverse, first=first, top=self.top)
+        shift = self._head - first
+        found = [each for each in self._publications[begin + shift : end + shift] if each is not None]
         return HistoryPage(found[::-1] if reverse else found, self.top, complete)
 
-    def touch(self, now: float, meta_ttl: float) -> None:
+    def touch(self, now: float, options: LogOptions) -> None:
         """Note that it is in use."""
         self._used = now
-        self.meta_ttl = meta_ttl
+        self.options = options
 
     def expire(self, now: float) -> None:
         """Remove the publications whose time is over."""
@@ -122,8 +136,7 @@ class MemoryLog:
         """When its oldest publication expires, or, without any, when the log itself is too old to be kept."""
         if len(self):
             return self._deadlines[self._head]
-        meta_ttl = self.meta_ttl or math.inf
-        return self._used + (meta_ttl if self.top.offset else min(IDLE, meta_ttl))
+        return self._used + forgotten_after(self.options, self.top.offset)
 
     def _drop(self, count: int) -> None:
         if count <= 0:

@@ -109,7 +109,7 @@ class MemoryEngine(LocalEngine):
         _ = self._started
         now = self._clock()
         kept = self._log(channel, log, now)
-        kept.touch(now, log.meta_ttl)
+        kept.touch(now, log)
         return kept.read(since, limit, reverse)
 
     async def remove_history(self, channel: str) -> None:
@@ -134,7 +134,7 @@ class MemoryEngine(LocalEngine):
             self._forget(channel, kept)
         if len(self._logs) >= self._max_logs:
             raise EngineError(f"{self._max_logs} channels have a log already: make max_logs larger")
-        kept = self._logs[channel] = MemoryLog(self._epoch, now, options.meta_ttl)
+        kept = self._logs[channel] = MemoryLog(self._epoch, now, options)
         self._schedule(channel, kept, now)
         return kept
 
