@@ -64,7 +64,7 @@ OPTIONS = st.builds(
 
 @pytest.mark.loops("asyncio")
 @pytest.mark.parametrize("engine", BENCHES)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(options=OPTIONS, steps=STEPS)
 def test_a_log_agrees_with_the_model(
     run: Run, engine: str, options: LogOptions, steps: list[Step], tmp_path_factory: pytest.TempPathFactory

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import msgspec
@@ -28,8 +29,8 @@ SLICE = 500
 SLACK = 1.0
 """Seconds that what has expired may stay in the file, so that not each publication has to look for it."""
 
-RETRIED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_TOOBIG)
-"""Errors that can be due to one job of a batch: the others are tried again without it."""
+PAUSE = 1.0
+"""Seconds between two searches for room on a full disk."""
 
 
 class Extra(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -75,12 +76,17 @@ def decode(offset: int, time: int, data: bytes, extra: bytes | None) -> Publicat
     return publication
 
 
+Row = tuple[int, int, float, int, bytes, bytes | None]
+"""A publication in its table."""
+
+
 class State:
     """A log as the writer knows it.
 
     Attributes:
         first: the offset of the oldest publication that is kept.
         oldest: it expires then, or later.
+        stored: the offset of the newest that is in the database.
         size: how many may be kept.
     """
 
@@ -93,6 +99,7 @@ class State:
         "id",
         "oldest",
         "size",
+        "stored",
         "top",
         "version",
         "version_epoch",
@@ -109,6 +116,7 @@ class State:
         self.expires = expires
         self.forget = forget
         self.first = 0
+        self.stored = top
         self.oldest = 0.0
         self.size = 0
         self.dirty = False
@@ -138,43 +146,49 @@ class Store:
         self._max_keys = max_keys
         self._states: dict[str, State] = {}
         self._dirty: list[State] = []
-        self._rows: list[tuple[int, int, float, int, bytes, bytes | None]] = []
+        self._rows: list[tuple[State, Row]] = []
+        self._made_room = 0.0
         self._now = 0.0
         self._epoch: str = connection.execute("SELECT epoch FROM engine").fetchone()[0]
         self._keys: int = connection.execute("SELECT count(*) FROM keys").fetchone()[0]
 
-    def write(self, jobs: Sequence[Write]) -> None:
+    def write(self, jobs: Sequence[Write], *, again: bool = True) -> None:
         """Do jobs in one transaction; if it fails because of one of them, the others are done without it."""
         try:
-            self._transaction(jobs)
+            with self._transaction():
+                for job in jobs:
+                    try:
+                        job.result = job.apply(self, self._now)
+                    except EngineError as error:  # raised before anything was changed
+                        job.error = error
         except (sqlite3.Error, ValueError, OverflowError) as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if len(jobs) > 1 and (code in RETRIED or not isinstance(error, sqlite3.Error)):
+            full = code == sqlite3.SQLITE_FULL
+            if again and (full or code == sqlite3.SQLITE_TOOBIG or not isinstance(error, sqlite3.Error)):
+                if full:
+                    self._make_room()
                 for job in jobs:
                     job.result = job.error = None
-                    self.write((job,))
+                    self.write((job,), again=False)
             else:
                 for job in jobs:
                     job.result, job.error = None, explain(error, self._path)
 
-    def _transaction(self, jobs: Sequence[Write]) -> None:
-        execute = self.connection.execute
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[None]:
+        """Commit what the block does, or nothing of it."""
         if len(self._states) > KNOWN:
             self._states.clear()
         self._now = self._clock()
         before = self._epoch, self._keys
         try:
-            execute("BEGIN IMMEDIATE")
-            for job in jobs:
-                try:
-                    job.result = job.apply(self, self._now)
-                except EngineError as error:  # raised before anything was changed
-                    job.error = error
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield
             self.flush()
-            execute("COMMIT")
+            self.connection.execute("COMMIT")
         except BaseException:
             if self.connection.in_transaction:
-                execute("ROLLBACK")
+                self.connection.execute("ROLLBACK")
             # What was not committed is forgotten, and all that could depend on it.
             self._states.clear()
             self._dirty.clear()
@@ -182,12 +196,20 @@ class Store:
             self._epoch, self._keys = before
             raise
 
+    def _make_room(self) -> None:
+        """Remove all that has expired, as the disk is full; seldom, as it takes long."""
+        if self._now < self._made_room + PAUSE:
+            return
+        self._made_room = self._now
+        following: int | None = 0
+        with contextlib.suppress(sqlite3.Error):
+            while following is not None:
+                with self._transaction():
+                    following = self.sweep(following)
+
     def flush(self) -> None:
-        """Write what was gathered in this transaction."""
+        """Write what was gathered in this transaction; what it replaces is removed before."""
         execute = self.connection.execute
-        if self._rows:
-            self.connection.executemany("INSERT INTO publications VALUES (?, ?, ?, ?, ?, ?)", self._rows)
-            self._rows.clear()
         for state in self._dirty:
             state.dirty = False
             execute(
@@ -201,7 +223,14 @@ class Store:
             if first > state.first:
                 execute("DELETE FROM publications WHERE log = ? AND offset < ?", (state.id, first))
                 state.first = first
+            state.stored = state.top
         self._dirty.clear()
+        if self._rows:
+            self.connection.executemany(
+                "INSERT INTO publications VALUES (?, ?, ?, ?, ?, ?)",
+                (row for state, row in self._rows if row[1] >= state.first),
+            )
+            self._rows.clear()
 
     def _oldest(self, state: State) -> int:
         """Look for the oldest publication that has not expired."""
@@ -209,7 +238,7 @@ class Store:
             "SELECT offset, expires FROM publications WHERE log = ? AND expires > ? ORDER BY offset LIMIT 1",
             (state.id, self._now),
         ).fetchone()
-        first, state.oldest = found if found is not None else (state.top + 1, state.expires)
+        first, state.oldest = found if found is not None else (state.stored + 1, self._now)
         return int(first)
 
     def find(self, channel: str) -> State | None:
@@ -264,7 +293,7 @@ class Store:
             bytes(publication.data),
             encode(publication),
         )
-        self._rows.append(row)
+        self._rows.append((state, row))
         return state.position
 
     def touch(self, state: State, options: LogOptions) -> None:
