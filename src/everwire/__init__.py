@@ -12,12 +12,15 @@
 
 __version__ = "0.1.0.dev0"
 
+from typing import TYPE_CHECKING, Any
+
 from everwire._core.connection import Connection
 from everwire._core.status import SendStatus
 from everwire._core.topic import Topic
 from everwire.client.client import Client
 from everwire.client.subscription import Subscription
 from everwire.errors import (
+    BadRequest,
     Close,
     CommandError,
     ConcurrencyError,
@@ -25,7 +28,9 @@ from everwire.errors import (
     ConnectionClosedError,
     ConnectionClosedOK,
     Disconnected,
+    EngineError,
     EverwireError,
+    Forbidden,
     HandshakeError,
     InvalidHeader,
     InvalidMessage,
@@ -39,6 +44,8 @@ from everwire.errors import (
     ProtocolError,
     ProxyError,
     RedirectError,
+    Unauthorized,
+    UnknownChannel,
     Unrecovered,
     Unsubscribed,
 )
@@ -61,10 +68,25 @@ from everwire.wire.position import Position
 # At the end: it needs what is above.
 from everwire import sync as sync  # isort: skip
 
+if TYPE_CHECKING:
+    from everwire.hub import Hub
+
+
+def __getattr__(name: str) -> Any:
+    """Import what programs without channels have no need of when it is first asked for."""
+    if name == "Hub":
+        from everwire.hub import Hub
+
+        globals()[name] = Hub
+        return Hub
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "AbortController",
     "AbortSignal",
     "Backoff",
+    "BadRequest",
     "Blob",
     "Client",
     "Close",
@@ -78,12 +100,15 @@ __all__ = [
     "DOMException",
     "Deflate",
     "Disconnected",
+    "EngineError",
     "ErrorEvent",
     "Event",
     "EventTarget",
     "EverwireError",
+    "Forbidden",
     "HandshakeError",
     "Headers",
+    "Hub",
     "InvalidHeader",
     "InvalidMessage",
     "InvalidOrigin",
@@ -105,6 +130,8 @@ __all__ = [
     "Server",
     "Subscription",
     "Topic",
+    "Unauthorized",
+    "UnknownChannel",
     "Unrecovered",
     "Unsubscribed",
     "WebSocket",

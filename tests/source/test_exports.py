@@ -16,7 +16,8 @@ import everwire
 MODULES = [
     path
     for path in sources(".py")
-    if path.parent.name in ("client", "web", "websocket", "wire") or path == PACKAGE / "errors.py"
+    if path.parent.name in ("client", "web", "websocket", "wire")
+    or path in (PACKAGE / "errors.py", PACKAGE / "hub.py")
     if not path.stem.startswith("_")
 ]
 """The modules whose names the package exports."""

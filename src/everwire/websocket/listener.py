@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from everwire._core.connection import Connection
@@ -26,7 +26,7 @@ class Listener:
             and ``close_reason`` of a connection that is closed at ``max_backlog``.
     """
 
-    limits: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    limits: Mapping[str, Any] = MappingProxyType({})
 
     def on_open(self, ws: Connection) -> None:
         """The opening handshake is done; messages can be sent."""

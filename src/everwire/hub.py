@@ -1,0 +1,80 @@
+"""The hub as applications have it: with an engine by its URL, and served as an ASGI application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from everwire.channels import hub
+from everwire.channels.engine import Engine
+from everwire.transports.asgi import HubApplication
+from everwire.transports.incoming import Receive, Scope, Send
+from everwire.transports.options import TransportOptions
+from everwire.websocket.messages import Request
+from everwire.websocket.origins import Origins
+
+if TYPE_CHECKING:
+    from everwire.websocket.listener import Listener
+
+__all__ = ["Hub", "make_engine"]
+
+
+def make_engine(engine: str | Engine | None) -> Engine:
+    """The engine that a URL names: None or ``"memory:"``, ``"sqlite:PATH"``.
+
+    Raises:
+        ValueError: there is no such engine.
+    """
+    if not isinstance(engine, str | None):
+        return engine
+    name, _, rest = (engine or "memory:").partition(":")
+    if name == "memory" and not rest:
+        from everwire.engines.memory import MemoryEngine
+
+        return MemoryEngine()
+    raise ValueError(f"there is no engine {engine!r}: take 'memory:' or 'sqlite:PATH'")
+
+
+class Hub(hub.Hub):
+    """Channels that lose nothing: ``hub = everwire.Hub()``.
+
+    It is an ASGI application by itself: ``everwire serve app:hub`` serves it, and other applications mount
+    what :meth:`asgi` makes.
+
+    Parameters:
+        engine: where the logs of channels are: None or ``"memory:"``: in this process; ``"sqlite:PATH"``: in
+            a file, to outlive it; or an engine.
+        origins: pages that may connect, as for :func:`everwire.serve`.
+        max_size: bytes of the largest message of a client.
+        max_backlog: unsent bytes of one client; one that is behind by more is closed with 3008.
+        options: all others of :class:`everwire.channels.hub.Hub`.
+
+    Raises:
+        ValueError, TypeError: an option does not make sense.
+    """
+
+    def __init__(
+        self,
+        engine: str | Engine | None = None,
+        *,
+        origins: Origins = "same",
+        max_size: int = 1 << 16,
+        max_backlog: int = 1 << 20,
+        **options: Any,
+    ) -> None:
+        super().__init__(make_engine(engine), **options)
+        self.transports = TransportOptions(origins=origins, max_size=max_size, max_backlog=max_backlog)
+        self._application: HubApplication | None = None
+
+    def asgi(self) -> HubApplication:
+        """The hub as an ASGI application: ``app.mount("/connection", hub.asgi())``."""
+        if self._application is None:
+            self._application = HubApplication(self, self.transports)
+        return self._application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve what an ASGI server has."""
+        await self.asgi()(scope, receive, send)
+
+    def everwire_listener(self, request: Request) -> tuple[Listener, Any, str | None] | None:
+        """What serves a WebSocket of everwire's own server without a task."""
+        return self.asgi().everwire_listener(request)
