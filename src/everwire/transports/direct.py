@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from everwire._core.connection import Connection
 from everwire.channels.carrier import Origin
 from everwire.transports.formats import Format, choose
-from everwire.transports.native import NativeCarrier
+from everwire.transports.native import LAST_WORDS, NativeCarrier
 from everwire.transports.websocket import receive_message
 from everwire.websocket.extensions import parse_tokens
 from everwire.websocket.listener import Listener
@@ -54,11 +54,12 @@ class SessionListener(Listener):
         self._app = app
         self._frame_pings = frame_pings
         options = app.hub.options
-        self.limits: dict[str, Any] = {
+        self.limits = {
             "max_size": app.options.max_size,
             "max_backlog": app.options.max_backlog,
             "close_code": DisconnectCode.SLOW,
             "close_reason": DisconnectCode.SLOW.reason,
+            "close_timeout": LAST_WORDS,
             "ping_interval": options.ping_interval if frame_pings else None,
             "ping_timeout": options.pong_timeout if frame_pings else None,
             "idle_timeout": None,

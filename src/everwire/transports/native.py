@@ -16,7 +16,10 @@ from everwire.wire.codes import DisconnectCode
 if TYPE_CHECKING:
     from everwire.channels.session import Session
 
-__all__ = ["NativeCarrier", "NativeFeed", "NativeFeeds"]
+__all__ = ["LAST_WORDS", "NativeCarrier", "NativeFeed", "NativeFeeds"]
+
+LAST_WORDS = 3.0
+"""Seconds in which a client has to take its last frames and to answer the close frame."""
 
 
 class NativeCarrier:

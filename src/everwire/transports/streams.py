@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from everwire._core.connection import Connection
 from everwire.errors import HandshakeError, InvalidState
 from everwire.transports.incoming import OCTETS, Incoming
-from everwire.transports.native import NativeCarrier
+from everwire.transports.native import LAST_WORDS, NativeCarrier
 from everwire.transports.queued import QueuedCarrier
 from everwire.transports.requests import read_connect
 from everwire.websocket.listener import Listener
@@ -47,6 +47,7 @@ class StreamListener(Listener):
             "max_backlog": max_backlog,
             "close_code": DisconnectCode.SLOW,
             "close_reason": DisconnectCode.SLOW.reason,
+            "close_timeout": LAST_WORDS,
         }
 
     def on_close(self, ws: Connection, code: int, reason: str) -> None:
