@@ -1,4 +1,4 @@
-"""Where a hub is served in tests: by everwire and by uvicorn, as the application itself or mounted in another."""
+"""Where a hub is served in tests: by everwire and by uvicorn, by itself or mounted in another application."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from starlette.routing import Mount
 
 import everwire
 import everwire.asgi
-
-SITES = ("everwire", "everwire-fastapi", "uvicorn", "uvicorn-starlette")
 
 
 class Site:

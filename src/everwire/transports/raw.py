@@ -25,7 +25,16 @@ from everwire.transports.websocket import accept, carry_websocket, make_carrier
 from everwire.wire.codec import Codec
 from everwire.wire.codes import DisconnectCode, ErrorCode, UnsubscribeCode
 from everwire.wire.formats import codec
-from everwire.wire.messages import Command, ConnectRequest, Error, Publication, Push, Reply, SubscribeRequest
+from everwire.wire.messages import (
+    Command,
+    ConnectRequest,
+    EmulationRequest,
+    Error,
+    Publication,
+    Push,
+    Reply,
+    SubscribeRequest,
+)
 
 if TYPE_CHECKING:
     from everwire.channels.session import Session
@@ -125,6 +134,10 @@ class RawCodec:
             WireError: a payload is not UTF-8.
         """
         return as_frame(Reply(push=push))
+
+    def decode_emulation(self, body: bytes | str) -> EmulationRequest:
+        """Not to be done: clients of raw channels send nothing."""
+        raise WireError("raw channels take no commands")
 
 
 RAW = RawCodec()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from everwire.errors import HandshakeError
+from everwire.errors import HandshakeError, WireError
+from everwire.wire.formats import codec
 from everwire.wire.messages import ConnectRequest, EmulationRequest
 
 __all__ = ["read_commands", "read_connect", "read_emulation"]
@@ -31,10 +32,8 @@ def read_emulation(body: bytes, *, binary: bool) -> EmulationRequest:
         HandshakeError: it is malformed.
     """
     try:
-        if binary:
-            raise HandshakeError("Protobuf is not spoken here", 415)
-        return msgspec.json.decode(body, type=EmulationRequest)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        return codec("protobuf" if binary else "json").decode_emulation(body)
+    except WireError as error:
         raise HandshakeError(f"the request is malformed: {error}") from None
 
 
