@@ -78,3 +78,7 @@ class Hub(hub.Hub):
     def everwire_listener(self, request: Request) -> tuple[Listener, Any, str | None] | None:
         """What serves a WebSocket of everwire's own server without a task."""
         return self.asgi().everwire_listener(request)
+
+    def everwire_closing(self) -> None:
+        """Everwire's server is about to close its connections: tell the clients to come back."""
+        self.asgi().everwire_closing()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,12 +23,14 @@ class Site:
         hub: the hub.
         port: where.
         prefix: what comes before the names of endpoints.
+        close: begins to end the server.
     """
 
-    def __init__(self, hub: everwire.Hub, port: int, prefix: str) -> None:
+    def __init__(self, hub: everwire.Hub, port: int, prefix: str, close: Callable[[], object]) -> None:
         self.hub = hub
         self.port = port
         self.prefix = prefix
+        self.close = close
 
     def url(self, path: str, scheme: str = "http") -> str:
         """The URL of an endpoint."""
@@ -53,10 +55,10 @@ async def site(name: str, hub: everwire.Hub, **options: Any) -> AsyncIterator[Si
     try:
         if server == "everwire":
             async with everwire.asgi.serve(app, HOST, 0, access_log=False, **options) as host:
-                yield Site(hub, host.port, prefix)
+                yield Site(hub, host.port, prefix, host.close)
         else:
             async with uvicorn_place(app, ws="websockets-sansio", access_log=False, **options) as place:
-                yield Site(hub, place.port, prefix)
+                yield Site(hub, place.port, prefix, place.stop)
     finally:
         await hub.close()
 

@@ -217,3 +217,15 @@ def test_connect_requests_with_an_error_are_answered(run: Run) -> None:
                 assert reply.error is not None and reply.error.code == 101
 
     run(main)
+
+
+@each_kind
+def test_clients_are_told_to_come_back_when_the_server_closes(run: Run, kind: str) -> None:
+    async def main() -> None:
+        async with site("everwire", open_hub()) as place, client(kind, place) as one:
+            await one.start("news")
+            place.close()
+            ended = await one.end()
+            assert (ended.code, ended.reason) == (3001, "shutdown")
+
+    run(main)

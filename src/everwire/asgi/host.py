@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import ssl as tls
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from everwire._core.connection import Connection
@@ -32,13 +32,21 @@ class Host(Server):
     """
 
     def __init__(
-        self, gate: Gate, http: HTTP, lifespan: Lifespan, *, graceful: float | None, options: dict[str, Any]
+        self,
+        gate: Gate,
+        http: HTTP,
+        lifespan: Lifespan,
+        *,
+        graceful: float | None,
+        options: dict[str, Any],
+        on_close: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(gate, **options)
         self._gate = gate
         self._http = http
         self._lifespan = lifespan
         self._graceful = graceful
+        self._on_close = on_close
         self.state = lifespan.state
 
     async def start(self, where: Where, context: tls.SSLContext | None) -> None:
@@ -65,7 +73,10 @@ class Host(Server):
         What is not done after *timeout* seconds (by default ``timeout_graceful_shutdown``) is cancelled; then
         the application may clean up. Await :meth:`wait_closed` for the end.
         """
+        begins = self._closing is None
         super().close(code, reason, timeout=self._graceful if timeout is None else timeout)
+        if begins and self._on_close is not None:
+            self._on_close()
 
     async def _close(self, code: int, reason: str, timeout: float | None) -> None:
         self._http.shutdown()
@@ -204,6 +215,14 @@ class serve(Starting[Host]):
         http = HTTP(self._app, state=lifespan.state, **self._http)
         direct = getattr(self._app, "everwire_listener", None)
         gate = Gate(http.app, state=lifespan.state, http=http, direct=direct, **self._gate)
-        host = Host(gate, http, lifespan, graceful=self._graceful, options=self._options)
+        host = Host(
+            gate,
+            http,
+            lifespan,
+            graceful=self._graceful,
+            options=self._options,
+            # An application that knows its connections ends them its own way, before the server does.
+            on_close=getattr(self._app, "everwire_closing", None),
+        )
         await host.start(self._where, self._ssl)
         return host

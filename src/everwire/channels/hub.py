@@ -234,8 +234,7 @@ class Hub(Reaching, Node):
         if self._starting is None or self._closing:
             return
         self._closing = True
-        for session in list(self._open):
-            session.disconnect(code, reason)
+        self.end_sessions(code, reason)
         while self._tasks - {asyncio.current_task()}:
             await asyncio.wait(self._tasks - {asyncio.current_task()})
         if self._wheel is not None:
@@ -243,6 +242,11 @@ class Hub(Reaching, Node):
             self._wheel = None
         await self.engine.close()
         self._starting = None
+
+    def end_sessions(self, code: int = DisconnectCode.SHUTDOWN, reason: str = "") -> None:
+        """End all sessions that there are; clients come back after 3001."""
+        for session in list(self._open):
+            session.disconnect(code, reason)
 
     async def __aenter__(self) -> Hub:
         await self.start()

@@ -115,9 +115,9 @@ class HubApplication:
 
     def everwire_listener(self, request: Request) -> tuple[Listener, Any, str | None] | None:
         """What serves a WebSocket of everwire's own server without a task; None: the application does."""
-        if not self._started or self._find(request.pathname)[0] is not self._endpoints["/websocket"]:
-            return None
-        if self._endpoints["/websocket"].websocket is not websocket:
+        if not self._started or "X-Forwarded-For" in request.headers:
+            return None  # the server's middleware knows where that one is from
+        if self._find(request.pathname)[0] is not self._endpoints["/websocket"]:
             return None
         if self._check_origin is not None:
             self._check_origin(request.headers.get("Origin"), request.host)
@@ -130,6 +130,11 @@ class HubApplication:
         return session
 
     # The beginning and the end
+
+    def everwire_closing(self) -> None:
+        """Everwire's server is about to close its connections: tell the clients to come back (3001)."""
+        self._started = False
+        self.hub.end_sessions()
 
     async def _start(self) -> None:
         await self.hub.start()
@@ -182,7 +187,7 @@ class HubApplication:
                 incoming.check_origin(self._check_origin)
             await self._dispatch(endpoint, incoming)
         except InvalidOrigin as error:
-            self._logger.warning("refused a request for %s: %s", path, error)
+            self._logger.warning("refused a request for %s: %s", path, str(error))
             await incoming.refuse(error)
         except HandshakeError as error:
             allow = ", ".join(endpoint.methods).encode() if endpoint is not None else b""

@@ -296,7 +296,8 @@ async def raw(app: HubApplication, incoming: Incoming) -> None:
             await carrier.ready
             await carry_stream(app, incoming, JSON, "raw", EVENTS, carrier.attach, transport="raw")
             return
-        below = make_carrier(app, incoming, JSON, transport="raw")
+        # Unidirectional: payloads are not joined into one message.
+        below = make_carrier(app, incoming, JSON, transport="raw", unidirectional=True)
         carrier.attach(below)
         carrier.ready.add_done_callback(lambda ready: ready.exception())
         await carry_websocket(incoming, session, below, refuse_message(session))
