@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import everwire.asgi
 from everwire.transports.tunnel import TunnelMiddleware
 
+PAGE = b"<!doctype html><title>peer</title>"
+FILES = {"/scenes.js": Path(__file__).with_name("scenes.js")}
 PROTOCOLS = ("chat.v1", "chat.v0")
 
 
@@ -32,6 +35,8 @@ async def talk(scope: Any, receive: Any, send: Any) -> None:
     elif path == "/count":
         for number in range(int(query["to"][0])):
             await send({"type": "websocket.send", "text": str(number)})
+        if "close" in query:
+            await send({"type": "websocket.close", "code": int(query["close"][0])})
     elif path == "/query":
         await send({"type": "websocket.send", "text": scope["query_string"].decode()})
     while (event := await receive())["type"] == "websocket.receive":
@@ -45,8 +50,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
         await talk(scope, receive, send)
     elif scope["type"] == "http":
-        page = b"<!doctype html><title>peer</title>"
-        headers = [(b"content-type", b"text/html"), (b"content-length", b"%d" % len(page))]
+        found = FILES.get(scope["path"])
+        page = PAGE if found is None else found.read_bytes()
+        kind = b"text/html" if found is None else b"text/javascript"
+        headers = [(b"content-type", kind), (b"content-length", b"%d" % len(page))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": page})
 

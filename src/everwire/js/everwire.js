@@ -135,6 +135,7 @@ class Tunnel {
     #timer; // until it must be open, or closed
     #contact = Date.now(); // when the server was heard of last
     #open = false;
+    #refused = false; // whether polls are answered with a refusal
     #proven = false; // whether this way has worked
     #received = 0; // the number of the last message that came
     #unacknowledged = 0; // bytes
@@ -143,6 +144,7 @@ class Tunnel {
     #queue = []; // what the server has not confirmed yet
     #seq = 1; // the number of the first message in the queue
     #sending = false;
+    #batch = BATCH; // bytes: less where requests tend to fail, since a server may see nothing of one that is cut
     #closing = null; // [code, reason] once close() was called
     #mute = false; // whether the server takes nothing any more, and is about to say why
 
@@ -212,7 +214,7 @@ class Tunnel {
     /** Wait before what failed is done again; end it all if the server has not been heard of for long. */
     async #pause(failures) {
         if (Date.now() - this.#contact > this.#limits.timeout * 1000) this.#end(1006, "", false);
-        else await sleep(Math.min(100 * 2 ** failures, 5000) * (0.5 + Math.random() / 2));
+        else await sleep(Math.min(25 * 2 ** failures, 5000) * (0.5 + Math.random() / 2));
     }
 
     async #begin(protocols) {
@@ -247,7 +249,7 @@ class Tunnel {
     // What comes
 
     async #receive() {
-        for (let poll = 1, failures = 0, unbegun = 0; !this.#over; poll++) {
+        for (let poll = 1, failures = 0, unbegun = 0; !this.#over && !this.#refused; poll++) {
             const as = this.#modes[0], before = this.#contact;
             if (as === "long_poll") this.#opened();
             try {
@@ -274,7 +276,12 @@ class Tunnel {
         this.#stops.add(stop);
         try {
             const response = await this.#fetch({ op: "poll", poll, as, ack: this.#received }, [], stop.signal);
-            if ([400, 403, 404].includes(response.status)) return this.#refused();
+            if ([400, 403, 404].includes(response.status)) {
+                // The server does not know this tunnel any more. If we have closed it, that answer tells.
+                this.#refused = true;
+                if (!this.#closing) this.#end(1006, "", false);
+                return;
+            }
             if (!response.ok) throw new Error(`the answer is ${response.status}`);
             const reader = as === "sse" ? new EventReader() : new RecordReader();
             let next = this.#received + 1;
@@ -294,12 +301,6 @@ class Tunnel {
             this.#stops.delete(stop);
             abort(); // what is still to come of the answer
         }
-    }
-
-    /** The server does not know this tunnel any more. If we have closed it, the answer to that says so. */
-    async #refused() {
-        if (this.#closing) await sleep(CLOSE_TIMEOUT);
-        this.#end(1006, "", false);
     }
 
     #take(number, kind, payload, as) {
@@ -345,7 +346,7 @@ class Tunnel {
         const head = { op: "send", seq: this.#seq, ack: this.#received }, records = [];
         let bytes = 0;
         for (const { kind, payload, size } of this.#queue) {
-            if (records.length && bytes + size > BATCH) break;
+            if (records.length && bytes + size > this.#batch) break;
             records.push(...record(kind, payload));
             bytes += size;
         }
@@ -354,7 +355,10 @@ class Tunnel {
         this.#unacknowledged = 0;
         const patience = (this.#limits.poll_timeout + 10) * 1000 + bytes / 8;
         this.#ackDue = false;
+        const batch = this.#batch;
+        this.#batch = Math.max(Math.min(batch, bytes) / 4, 1024);
         const { status, ok, answer } = await this.#ask(head, records, patience);
+        this.#batch = Math.min(2 * batch, BATCH);
         if (status === 404) return this.#end(...this.#closing ?? [1006, ""], this.#closing !== null);
         if (status === 400) {
             this.#mute = true;
@@ -445,8 +449,9 @@ class Base extends EventTarget {
     #lost = 0; // bytes that were sent too late
     #handlers = {};
 
-    constructor(url, protocols, connect) {
+    constructor(url, protocols, given, connect) {
         super();
+        if (!given) throw new TypeError("A WebSocket needs a URL.");
         const offered = protocols?.[Symbol.iterator] && typeof protocols === "object"
             ? Array.from(protocols, String) : [String(protocols)];
         this.#url = webSocketURL(url);
@@ -578,6 +583,9 @@ class Base extends EventTarget {
     }
 }
 
+/** Connects by a tunnel in which messages come in one way. */
+const tunneled = way => (owner, url, protocols) => new Tunnel(owner, url, protocols, [way]);
+
 /** The URL of a WebSocket, from what a constructor is given. */
 function webSocketURL(given) {
     let url;
@@ -592,22 +600,26 @@ function webSocketURL(given) {
     return scheme + url.href.slice(url.protocol.length);
 }
 
-/** Makes a class whose messages come in one of these ways. */
-const tunneled = (...modes) => class extends Base {
-    constructor(url, protocols = []) {
-        if (!arguments.length) throw new TypeError("a WebSocket needs a URL");
-        super(url, protocols, (owner, href, offered) => new Tunnel(owner, href, offered, modes));
-    }
-};
-
 /** Each message, or a few at a time, is the answer to a request: what gets through wherever HTTP does. */
-export class PollingWebSocket extends tunneled("long_poll") {}
+export class PollingWebSocket extends Base {
+    constructor(url, protocols = []) {
+        super(url, protocols, arguments.length, tunneled("long_poll"));
+    }
+}
 
 /** Messages come as server-sent events: for proxies that pass on nothing but those as they come. */
-export class EventSourceWebSocket extends tunneled("sse") {}
+export class EventSourceWebSocket extends Base {
+    constructor(url, protocols = []) {
+        super(url, protocols, arguments.length, tunneled("sse"));
+    }
+}
 
 /** Messages come as the body of one long answer. */
-export class StreamingWebSocket extends tunneled("http_stream") {}
+export class StreamingWebSocket extends Base {
+    constructor(url, protocols = []) {
+        super(url, protocols, arguments.length, tunneled("http_stream"));
+    }
+}
 
 /**
  * A real WebSocket where one can be opened, else a tunnel: as a stream, as server-sent events or by polling.
@@ -625,8 +637,7 @@ export class FallbackWebSocket extends Base {
     static WebSocket = globalThis.WebSocket ?? null;
 
     constructor(url, protocols = []) {
-        if (!arguments.length) throw new TypeError("a WebSocket needs a URL");
-        super(url, protocols, connectSomehow);
+        super(url, protocols, arguments.length, connectSomehow);
     }
 }
 
