@@ -440,3 +440,39 @@ def test_the_end_of_the_server_closes_them(run: Run) -> None:
             assert caught.value.code == 1012
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "forwarded", "seen"),
+    [
+        (HOST, "192.0.2.7", ("192.0.2.7", 0)),
+        (HOST, "203.0.113.1, 2001:db8::1", ("2001:db8::1", 0, 0, 0)),
+        (HOST, "unknown", None),
+        ("192.0.2.1", "192.0.2.7", None),
+    ],
+)
+def test_who_is_behind_a_proxy(run: Run, trusted: str, forwarded: str, seen: Any) -> None:
+    """A trusted one is believed, for WebSockets and streams."""
+
+    class Both(Direct, Streaming):
+        def __init__(self) -> None:
+            Streaming.__init__(self)
+            self.echo = Echo()
+
+        __call__ = Streaming.__call__
+
+    async def main() -> None:
+        app = Both()
+        async with hosted(app, forwarded_allow_ips=trusted) as server, dial(server.port) as peer:
+            async with connect(server, additional_headers={"X-Forwarded-For": forwarded}) as ws:
+                await ws.send("x")
+                await ws.recv()
+                (theirs,) = server.connections
+                assert theirs.remote_address == (seen or ws.local_address)
+            await ask(peer, more=f"X-Forwarded-For: {forwarded}\r\n")
+            await peer.read_head()
+            await until(lambda: app.hub.members)
+            here = peer.writer.get_extra_info("sockname")
+            assert app.hub.members[0].remote_address == (seen or here)
+
+    run(main)

@@ -38,6 +38,7 @@ INTERNAL |= {
     "next_head",
     "deliberate",
     "open_stream",
+    "set_remote_address",
 }
 """Members of a connection for serve and connect, not for users."""
 

@@ -389,13 +389,25 @@ cdef class Connection(Streaming):
     @property
     def remote_address(self):
         """The peer's address: (host, port), with flow and scope for IPv6; an empty string for a Unix socket."""
-        if self.transport is not None:
-            return self.transport.get_extra_info("peername")
         if self.peer.family == socket.AF_INET:
             return socket.inet_ntop(socket.AF_INET, self.peer.bytes[:4]), self.peer.port
         if self.peer.family == socket.AF_INET6:
             return socket.inet_ntop(socket.AF_INET6, self.peer.bytes[:16]), self.peer.port, 0, self.peer.scope
+        if self.transport is not None:
+            return self.transport.get_extra_info("peername")
         return "" if self.peer.family else None
+
+    def set_remote_address(self, str host, int port):
+        """Take the word of a proxy for who the peer is; what is no IP address is nobody's."""
+        for family in (socket.AF_INET, socket.AF_INET6):
+            try:
+                packed = socket.inet_pton(family, host)
+            except (OSError, ValueError):
+                continue
+            memcpy(self.peer.bytes, PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
+            self.peer.family = family
+            self.peer.port = port if 0 < port < 65536 else 0
+            self.peer.scope = 0
 
     @property
     def local_address(self):

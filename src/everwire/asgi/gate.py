@@ -43,6 +43,7 @@ class Gate:
         asgi_version: the version of ASGI that scopes name.
         direct: asked first whether a request goes straight to a listener; None: none does. It may raise
             :exc:`HandshakeError` to refuse.
+        forwarded: called with such a connection and its request to find out who is behind a proxy.
 
     Attributes:
         closing: whether every new WebSocket is refused, because the server shuts down.
@@ -65,6 +66,7 @@ class Gate:
         logger: logging.Logger | None = None,
         asgi_version: str = "3.0",
         direct: Direct | None = None,
+        forwarded: Callable[[Connection, Request], object] | None = None,
     ) -> None:
         self.app = app
         self.compression = as_deflate(compression)
@@ -80,6 +82,7 @@ class Gate:
         self._http = http
         self._asgi_version = asgi_version
         self._direct = direct
+        self._forwarded = forwarded
         self._routes = Routes()
         self._handshake = ServerHandshake(origins=origins, compression=self.compression)
 
@@ -141,6 +144,8 @@ class Gate:
             if subprotocol not in parse_tokens(name, request.headers.get_all(name)):
                 raise ValueError(f"the client does not offer the subprotocol {subprotocol!r}")
             lines.append(f"{name}: {subprotocol}\r\n".encode())
+        if self._forwarded is not None:
+            self._forwarded(connection, request)
         if self.access is not None:
             address = client_of({"client": connection.remote_address or None})
             self.access.info('%s - "WebSocket %s" [accepted]', address, request.path)

@@ -214,7 +214,9 @@ class serve(Starting[Host]):
         lifespan = Lifespan(self._app, self._mode)
         http = HTTP(self._app, state=lifespan.state, **self._http)
         direct = getattr(self._app, "everwire_listener", None)
-        gate = Gate(http.app, state=lifespan.state, http=http, direct=direct, **self._gate)
+        gate = Gate(
+            http.app, state=lifespan.state, http=http, direct=direct, forwarded=http.forwarded, **self._gate
+        )
         host = Host(
             gate,
             http,

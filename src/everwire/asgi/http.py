@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
 from functools import partial
 from typing import Any, cast
 
+from everwire._core.connection import Connection
 from everwire.asgi.routes import Routes, StreamOpener
 from everwire.asgi.scope import Application
+from everwire.websocket.messages import Request
 from everwire.websocket.transport import ReactorTransport
 
 __all__ = ["HTTP"]
@@ -91,6 +94,7 @@ class HTTP:
     ) -> None:
         try:
             from uvicorn.config import Config
+            from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
         except ModuleNotFoundError:
             problem = 'hosting needs uvicorn, for HTTP: pip install "everwire[asgi]"'
             raise ModuleNotFoundError(problem, name="uvicorn") from None
@@ -115,6 +119,9 @@ class HTTP:
         self._access_log = access_log
         self._loop = asyncio.get_running_loop()
         self.app = cast(Application, config.loaded_app)
+        self._believe: Any = None
+        if proxy_headers:
+            self._believe = ProxyHeadersMiddleware(_nothing, trusted_hosts=config.forwarded_allow_ips)
         self.state = state
 
     def __call__(self) -> asyncio.Protocol:
@@ -131,6 +138,21 @@ class HTTP:
         scope["extensions"] = {"everwire": {"stream": StreamOpener(transport, self._routes)}}
         return self.app(scope, receive, send)
 
+    def forwarded(self, connection: Connection, request: Request) -> None:
+        """Have a connection's address be that of the client, if the request comes from a trusted proxy."""
+        values = request.headers.get_all("X-Forwarded-For")
+        address = connection.remote_address
+        if not values or self._believe is None:
+            return
+        given = address[:2] if address else None  # an empty string: a Unix socket
+        headers = [(b"x-forwarded-for", value.encode("latin-1")) for value in values]
+        scope: dict[str, Any] = {"type": "websocket", "scheme": "ws", "client": given, "headers": headers}
+        running = self._believe(scope, None, None)
+        with contextlib.suppress(StopIteration):
+            running.send(None)  # it waits for nothing
+        if scope["client"] is not None and scope["client"] != given:
+            connection.set_remote_address(*scope["client"])
+
     @property
     def tasks(self) -> set[asyncio.Task[Any]]:
         """The requests that are being answered."""
@@ -140,6 +162,10 @@ class HTTP:
         """Close connections that have no request, and the others when they have answered theirs."""
         for protocol in list(self._shared.connections):
             protocol.shutdown()
+
+
+async def _nothing(scope: Any, receive: Any, send: Any) -> None:
+    """The application behind the middleware that finds out who a client is."""
 
 
 def _hosted(protocol_class: Any, run: Callable[..., Awaitable[Any]]) -> Any:

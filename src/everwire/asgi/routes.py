@@ -75,7 +75,7 @@ class StreamOpener:
             framing: how a message is written: ``"lines"``, with a newline behind it; ``"events"``, as data
                 of a server-sent event; ``"raw"``, as it is.
             listener: what is told of the connection; its ``on_message`` never is.
-            data: the connection's ``data``.
+            data: the connection's ``data``. Its ``remote_address`` is the scope's ``client``.
 
         Raises:
             InvalidState: the request cannot be answered so: its client is gone, its response has begun (or
@@ -103,6 +103,9 @@ class StreamOpener:
         cycle.message_event.set()
         protocol.server_state.total_requests += 1
         connection.data = data
+        client, address = cycle.scope["client"], connection.remote_address
+        if client and client[0] != address[0]:
+            connection.set_remote_address(client[0], client[1])
         transport.detach()
         connection.open_stream(b"", framing, chunked=chunked, settings=settings)
         return connection
