@@ -31,6 +31,10 @@ def make_engine(engine: str | Engine | None) -> Engine:
         from everwire.engines.memory import MemoryEngine
 
         return MemoryEngine()
+    if name == "sqlite" and rest:
+        from everwire.engines.sqlite import SqliteEngine
+
+        return SqliteEngine(rest)
     raise ValueError(f"there is no engine {engine!r}: take 'memory:' or 'sqlite:PATH'")
 
 
@@ -78,6 +82,11 @@ class Hub(hub.Hub):
     def everwire_listener(self, request: Request) -> tuple[Listener, Any, str | None] | None:
         """What serves a WebSocket of everwire's own server without a task."""
         return self.asgi().everwire_listener(request)
+
+    @property
+    def everwire_origins(self) -> Origins:
+        """Which pages may connect, for everwire's own server."""
+        return self.transports.origins
 
     def everwire_closing(self) -> None:
         """Everwire's server is about to close its connections: tell the clients to come back."""

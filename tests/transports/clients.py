@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import raw
 from live import HOST
+from transports import tunnels
 from transports.sites import Site
 
 import everwire
 from everwire.errors import ConnectionClosed
+from everwire.transports.tunnel.records import BINARY, CLOSE, TEXT, Record
 from everwire.wire.codec import Codec
 from everwire.wire.formats import codec
 from everwire.wire.messages import (
@@ -27,7 +29,15 @@ from everwire.wire.messages import (
     SubscribeRequest,
 )
 
-KINDS = ("websocket-json", "websocket-protobuf", "sse-json", "http_stream-json", "http_stream-protobuf")
+KINDS = (
+    "websocket-json",
+    "websocket-protobuf",
+    "sse-json",
+    "http_stream-json",
+    "http_stream-protobuf",
+    "long_poll-json",
+    "long_poll-protobuf",
+)
 
 
 class Ended(Exception):
@@ -322,8 +332,47 @@ def emulation(request: EmulationRequest, frame: bytes) -> bytes:
     return field(1, request.node.encode()) + field(2, request.session.encode()) + field(3, frame)
 
 
+class LongPollClient(Client):
+    """Over a tunnel that is polled."""
+
+    async def open(self, *commands: Command) -> None:
+        self.http = await self._stack.enter_async_context(httpx.AsyncClient(timeout=10, trust_env=False))
+        self.tunnel = tunnels.Client(self.http, self.site.url("/websocket"))
+        protocol = f"centrifuge-{self.codec.name}"
+        assert (await self.tunnel.open(protocol))["protocol"] == protocol
+        self.sent = self.received = 0
+        self.records: list[Record] = []
+        await self.send(*commands)
+
+    async def send(self, *commands: Command) -> None:
+        await self.send_frame(self.codec.encode_commands(commands))
+
+    async def send_frame(self, frame: bytes) -> None:
+        self.sent += 1
+        await self.tunnel.send(self.sent, Record(BINARY if self.codec.binary else TEXT, frame))
+
+    async def frame(self) -> bytes | str:
+        while not self.records:
+            self.records = await self.tunnel.poll(self.received)
+            self.received += len(self.records)
+        record = self.records.pop(0)
+        if record.kind == CLOSE:
+            raise Ended(int.from_bytes(record.payload[:2], "big"), record.payload[2:].decode())
+        return record.payload
+
+    async def cut(self) -> None:
+        """Be gone: all that says so is an end."""
+        self.sent += 1
+        await self.tunnel.send(self.sent, Record(CLOSE, b""))
+
+
 def client(kind: str, site: Site) -> Any:
     """A client of one transport and format."""
     transport, _, name = kind.partition("-")
-    kinds = {"websocket": WebSocketClient, "sse": SSEClient, "http_stream": HTTPStreamClient}
+    kinds = {
+        "websocket": WebSocketClient,
+        "sse": SSEClient,
+        "http_stream": HTTPStreamClient,
+        "long_poll": LongPollClient,
+    }
     return kinds[transport](name, site)

@@ -25,7 +25,7 @@ from everwire.wire.messages import (
 pytestmark = pytest.mark.loops("asyncio")
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
-each_site = pytest.mark.parametrize("where", ["everwire", "everwire-fastapi", "uvicorn-starlette"])
+each_site = pytest.mark.parametrize("where", ["everwire", "uvicorn-starlette"])
 
 
 def number(publication: Any) -> int:
@@ -33,7 +33,7 @@ def number(publication: Any) -> int:
     return int(json.loads(bytes(publication.data)))
 
 
-@each_site
+@pytest.mark.parametrize("where", ["everwire", "everwire-fastapi", "uvicorn-starlette"])
 @each_kind
 def test_a_session_from_its_beginning_to_its_end(run: Run, kind: str, where: str) -> None:
     async def main() -> None:
@@ -219,7 +219,7 @@ def test_connect_requests_with_an_error_are_answered(run: Run) -> None:
     run(main)
 
 
-@each_kind
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("long_poll")])
 def test_clients_are_told_to_come_back_when_the_server_closes(run: Run, kind: str) -> None:
     async def main() -> None:
         async with site("everwire", open_hub()) as place, client(kind, place) as one:

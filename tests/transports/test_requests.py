@@ -54,7 +54,7 @@ def test_what_is_not_there_is_said(run: Run, where: str) -> None:
 def test_pages_of_other_origins_are_refused(run: Run, where: str) -> None:
     async def main() -> None:
         hub = open_hub(origins=["same", "https://friend.example"])
-        async with site(where, hub, **({"origins": None} if where == "everwire" else {})) as place:
+        async with site(where, hub) as place:
             async with browser() as http:
                 await origins_over_http(place, http)
             for path in ("/websocket", "/uni_websocket", "/raw/news"):

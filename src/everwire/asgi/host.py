@@ -214,8 +214,12 @@ class serve(Starting[Host]):
         lifespan = Lifespan(self._app, self._mode)
         http = HTTP(self._app, state=lifespan.state, **self._http)
         direct = getattr(self._app, "everwire_listener", None)
+        options: dict[str, Any] = self._gate
+        if options["origins"] in ("same", ["same"]):
+            # An application may say itself which pages may connect, unless the server was told.
+            options = {**options, "origins": getattr(self._app, "everwire_origins", "same")}
         gate = Gate(
-            http.app, state=lifespan.state, http=http, direct=direct, forwarded=http.forwarded, **self._gate
+            http.app, state=lifespan.state, http=http, direct=direct, forwarded=http.forwarded, **options
         )
         host = Host(
             gate,

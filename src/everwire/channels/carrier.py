@@ -81,7 +81,8 @@ class Origin:
         path: the request's path.
         query: the request's query string.
         client: the peer's address, as ``(host, port)``; None: not known.
-        scope: the ASGI scope, where there is one: a hook may look at the framework's session or user there.
+        scope: the ASGI scope, where a framework has put something into it: a hook may look at its session or
+            user there.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -12,13 +12,15 @@ from everwire.errors import ClientDisconnected, EverwireError, HandshakeError, I
 from everwire.transports.direct import SessionListener
 from everwire.transports.emulation import emulation
 from everwire.transports.incoming import Incoming, Receive, Scope, Send
+from everwire.transports.leaving import Leaving
 from everwire.transports.native import NativeFeeds
 from everwire.transports.options import TransportOptions
 from everwire.transports.raw import raw
 from everwire.transports.streams import StreamListener, http_stream, sse, uni_http_stream, uni_sse
+from everwire.transports.tunnel import TunnelMiddleware
 from everwire.transports.websocket import uni_websocket, websocket
 from everwire.websocket.messages import Request
-from everwire.websocket.origins import origin_check
+from everwire.websocket.origins import Origins, origin_check
 
 if TYPE_CHECKING:
     from everwire.channels.hub import Hub
@@ -87,6 +89,7 @@ class HubApplication:
         hub, options: as given.
         feeds: makes the feeds of connections that are everwire's own.
         stream_listener: hears of the ends of streams that are.
+        leaving: looks whether other servers stop.
     """
 
     def __init__(
@@ -100,6 +103,8 @@ class HubApplication:
         self._check_origin = origin_check(self.options.origins)
         self._listener = SessionListener(self)
         self._pinging_listener = SessionListener(self, frame_pings=True)
+        self.leaving = Leaving(self.everwire_closing)
+        self._tunnels = self._make_tunnels()
         self._started = False
         self._logger = logging.getLogger("everwire.hub")
 
@@ -107,7 +112,11 @@ class HubApplication:
         """Serve a request, a WebSocket, or the application's lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
-        elif scope["type"] in ("http", "websocket"):
+        elif scope["type"] == "http":
+            await self._start()
+            # It leaves to _serve what is no tunnel's.
+            await self._tunnels(scope, receive, send)
+        elif scope["type"] == "websocket":
             await self._start()
             await self._serve(scope, receive, send)
         else:
@@ -115,9 +124,7 @@ class HubApplication:
 
     def everwire_listener(self, request: Request) -> tuple[Listener, Any, str | None] | None:
         """What serves a WebSocket of everwire's own server without a task; None: the application does."""
-        if not self._started or "X-Forwarded-For" in request.headers:
-            return None  # the server's middleware knows where that one is from
-        if self._find(request.pathname)[0] is not self._endpoints["/websocket"]:
+        if not self._started or self._find(request.pathname)[0] is not self._endpoints["/websocket"]:
             return None
         if self._check_origin is not None:
             self._check_origin(request.headers.get("Origin"), request.host)
@@ -131,10 +138,23 @@ class HubApplication:
 
     # The beginning and the end
 
+    @property
+    def everwire_origins(self) -> Origins:
+        """Which pages may connect, for everwire's own server."""
+        return self.options.origins
+
     def everwire_closing(self) -> None:
         """Everwire's server is about to close its connections: tell the clients to come back (3001)."""
         self._started = False
         self.hub.end_sessions()
+
+    def _make_tunnels(self) -> TunnelMiddleware:
+        return TunnelMiddleware(
+            self._serve,
+            origins=self.options.origins,
+            max_size=self.options.max_size,
+            max_backlog=self.options.max_backlog,
+        )
 
     async def _start(self) -> None:
         await self.hub.start()
@@ -153,6 +173,8 @@ class HubApplication:
             elif event["type"] == "lifespan.shutdown":
                 self._started = False
                 await self.hub.close()
+                tunnels, self._tunnels = self._tunnels, self._make_tunnels()
+                await tunnels.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from everwire._core.connection import Connection
 from everwire.channels.carrier import Origin
+from everwire.transports.fields import Fields
 from everwire.transports.formats import Format, choose
 from everwire.transports.native import LAST_WORDS, NativeCarrier
 from everwire.transports.websocket import receive_message
 from everwire.websocket.extensions import parse_tokens
 from everwire.websocket.listener import Listener
-from everwire.websocket.messages import Headers, Request
+from everwire.websocket.messages import Request
 from everwire.wire.codes import DisconnectCode
 
 if TYPE_CHECKING:
@@ -21,25 +21,6 @@ if TYPE_CHECKING:
     from everwire.transports.asgi import HubApplication
 
 __all__ = ["SessionListener"]
-
-
-class Fields(Mapping[str, str]):
-    """The headers of a request by name in lower case; no copy of them."""
-
-    __slots__ = ("_headers",)
-
-    def __init__(self, headers: Headers) -> None:
-        self._headers = headers
-
-    def __getitem__(self, name: str) -> str:
-        value = self._headers.scan()[name]
-        return value if isinstance(value, str) else ", ".join(value)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._headers.scan())
-
-    def __len__(self) -> int:
-        return len(self._headers.scan())
 
 
 class SessionListener(Listener):
@@ -83,7 +64,7 @@ class SessionListener(Listener):
         )
         address: tuple[str, int] | str | None = ws.remote_address
         origin = Origin(
-            headers=Fields(request.headers),
+            headers=Fields(request.headers.raw_items()),
             path=request.pathname,
             query=request.query,
             client=(address[0], address[1]) if isinstance(address, tuple) else None,

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from everwire.channels.carrier import Origin
 from everwire.errors import ClientDisconnected, HandshakeError, InvalidOrigin
+from everwire.transports.fields import Fields
 from everwire.websocket.origins import OriginCheck
 
 __all__ = ["Incoming", "Receive", "Scope", "Send"]
@@ -17,6 +18,24 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
+OF_SERVERS = {
+    "asgi",
+    "client",
+    "extensions",
+    "headers",
+    "http_version",
+    "method",
+    "path",
+    "query_string",
+    "raw_path",
+    "root_path",
+    "scheme",
+    "server",
+    "state",
+    "subprotocols",
+    "type",
+}
+"""What is in a scope where no framework has put anything."""
 OCTETS = "application/octet-stream"
 NO_STORE = (b"cache-control", b"private, no-cache, no-store, must-revalidate, max-age=0")
 
@@ -50,8 +69,12 @@ class Incoming:
     @property
     def everwire(self) -> Mapping[str, Any]:
         """What everwire's own server offers beyond ASGI; empty under others."""
+        return self.extension("everwire")
+
+    def extension(self, name: str) -> Mapping[str, Any]:
+        """What an extension of ASGI has to say; empty if it is not there."""
         extensions: Mapping[str, Mapping[str, Any]] = self.scope.get("extensions") or {}
-        return extensions.get("everwire", {})
+        return extensions.get(name, {})
 
     @property
     def is_protobuf(self) -> bool:
@@ -68,11 +91,12 @@ class Incoming:
         """Where a session that this opens comes from."""
         client = self.scope.get("client")
         return Origin(
-            headers=self.headers,
+            headers=Fields(self.headers.items()),
             path=self.scope["path"],
             query=self.scope["query_string"].decode("latin-1"),
             client=(client[0], client[1]) if client else None,
-            scope=self.scope,
+            # What the server alone has put there is above; kept as long as the session, it is much.
+            scope=self.scope if self.scope.keys() - OF_SERVERS else None,
         )
 
     def check_origin(self, check: OriginCheck | None) -> None:

@@ -110,7 +110,8 @@ async def carry_stream(
         # Some servers and proxies hold the head back until there is something of the body.
         await incoming.send({"type": "http.response.body", "body": b"\r\n", "more_body": True})
     begin(queued)
-    await queued.run(write, read)
+    with app.leaving:
+        await queued.run(write, read)
     if not queued.is_stuck:
         await incoming.send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -103,7 +103,8 @@ async def websocket(app: HubApplication, incoming: Incoming) -> None:
     chosen: Format = choose(incoming.scope.get("subprotocols") or (), incoming.parameter)
     if not await accept(incoming, chosen.subprotocol):
         return
-    carrier = make_carrier(app, incoming, chosen.codec, transport="websocket", pings=not chosen.frame_pings)
+    transport = incoming.extension("everwire.tunnel").get("transport", "websocket")
+    carrier = make_carrier(app, incoming, chosen.codec, transport=transport, pings=not chosen.frame_pings)
     session = app.open(carrier, incoming.origin())
 
     def on_message(message: str | bytes) -> None:
