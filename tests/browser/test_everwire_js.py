@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import Program
+from interop.programs import daemon, find, free_port
 from playwright.sync_api import Browser, Page
 
 PEER = Path(__file__).with_name("tunnel_peer.py")
@@ -44,5 +48,172 @@ def test_the_classes_are_like_the_browser_s_own(page: Page, scene: str) -> None:
         }""",
         [scene, CLASSES],
     )
+    assert expected != "takes too long"
     for name, shown in zip(CLASSES, found, strict=True):
         assert shown == expected, name
+
+
+NGINX = """
+daemon off;
+{user}
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{behind}; }} }}
+    server {{
+        listen 127.0.0.1:{buffering};
+        location / {{
+            proxy_pass http://127.0.0.1:{behind};
+            proxy_ignore_headers X-Accel-Buffering;
+            gzip on;
+            gzip_proxied any;
+            gzip_http_version 1.0;
+            gzip_min_length 0;
+            gzip_types *;
+        }}
+    }}
+}}
+"""
+"""As many are configured: nothing passes on what upgrades. The second one also compresses what comes, and so
+keeps back what streams."""
+
+TINYPROXY = """
+Port {port}
+Listen 127.0.0.1
+Allow 127.0.0.1
+Timeout 60
+MaxClients 40
+ConnectPort 443
+"""
+"""A proxy as companies have them: CONNECT, which WebSockets need, is for HTTPS only."""
+
+
+@pytest.fixture(scope="module")
+def blocked(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The address of one peer behind proxies that block WebSockets."""
+    folder = tmp_path_factory.mktemp("nginx")
+    port, buffering = free_port(), free_port()
+    with peer() as (_, url):
+        behind = url.split(":")[-1].rstrip("/")
+        user = "user root;" if os.geteuid() == 0 else ""
+        config = folder / "nginx.conf"
+        config.write_text(NGINX.format(**locals()))
+        command = [find("nginx"), "-e", "stderr", "-p", folder, "-c", config]
+        with daemon(command, folder / "nginx.log", port=port):
+            yield {
+                "nginx": f"http://127.0.0.1:{port}/",
+                "nginx that buffers": f"http://127.0.0.1:{buffering}/",
+                "peer": url,
+            }
+
+
+TRY = """async () => {
+    const { FallbackWebSocket } = await import("/everwire.js");
+    let tried = 0;
+    FallbackWebSocket.timeout = 1000;
+    FallbackWebSocket.WebSocket = class extends WebSocket {
+        constructor(...given) {
+            super(...given);
+            tried++;
+        }
+    };
+    const found = [];
+    for (let i = 0; i < 2; i++) {
+        const ws = new FallbackWebSocket("/echo", ["chat.v1"]);
+        ws.onopen = () => {
+            for (let number = 0; number < 100; number++) ws.send(`${number}`);
+        };
+        const received = [];
+        ws.onmessage = ({ data }) => received.push(Number(data)) === 100 && ws.close(3000, "x");
+        const end = await new Promise(resolve => ws.onclose = resolve);
+        found.push([ws.transport, ws.protocol, end.code, received.every((each, i) => each === i), tried]);
+    }
+    return found;
+}"""
+
+
+def outcome(transport: str, *tried: int) -> list[list[object]]:
+    """What TRY finds if this transport has worked, after so many WebSockets were tried."""
+    return [[transport, "chat.v1", 3000, True, count] for count in tried]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "transport"), [("nginx", "http_stream"), ("nginx that buffers", "long_poll")]
+)
+def test_behind_a_proxy_that_blocks_websockets(
+    tab: Page, blocked: dict[str, str], proxy: str, transport: str
+) -> None:
+    tab.goto(blocked[proxy])
+    assert tab.evaluate(TRY) == outcome(transport, 1, 1)  # what worked is remembered
+    tab.reload()
+    assert tab.evaluate(TRY) == outcome(transport, 0, 0)  # as long as the tab is open
+
+
+def test_through_a_proxy_that_blocks_websockets(
+    browser: Browser, blocked: dict[str, str], tmp_path: Path
+) -> None:
+    port = free_port()
+    config = tmp_path / "tinyproxy.conf"
+    config.write_text(TINYPROXY.format(port=port))
+    with daemon([find("tinyproxy"), "-d", "-c", config], tmp_path / "tinyproxy.log", port=port):
+        context = browser.new_context(proxy={"server": f"http://127.0.0.1:{port}", "bypass": "<-loopback>"})
+        tab = context.new_page()
+        tab.goto(blocked["peer"])
+        assert tab.evaluate(TRY) == outcome("http_stream", 1, 1)
+        context.close()
+
+
+def test_where_nothing_is_blocked_it_is_a_websocket(tab: Page, blocked: dict[str, str]) -> None:
+    tab.goto(blocked["peer"])
+    assert tab.evaluate(TRY) == outcome("websocket", 1, 2)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_leaving_the_page_says_going_away(tab: Page, kind: str) -> None:
+    with peer() as (program, url):
+        tab.goto(url)
+        tab.evaluate(
+            """async kind => {
+                const ws = window.kept = new (await import("/everwire.js"))[kind]("/left");
+                await new Promise(resolve => ws.onopen = resolve);
+            }""",
+            kind,
+        )
+        tab.goto("about:blank")
+        ended = json.loads(program.wait_for(r"\{.*\}\n")[0])
+        assert (ended["path"], ended["code"]) == ("/left", 1001)
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_restart_of_the_server(tab: Page, kind: str) -> None:
+    """The server stops as it should, or is killed; another one takes its place."""
+    port = free_port()
+    opening = """async kind => {
+        const ws = window.kept = new (await import("/everwire.js"))[kind]("/echo");
+        window.ended = new Promise(resolve => {
+            ws.onclose = ({ code, reason, wasClean }) => resolve([code, reason, wasClean]);
+        });
+        await new Promise(resolve => ws.onopen = resolve);
+        ws.send("x");
+        await new Promise(resolve => ws.onmessage = resolve);
+    }"""
+    for number, ended in ((signal.SIGINT, [1012, "", True]), (signal.SIGKILL, [1006, "", False])):
+        with peer(port) as (program, url):
+            if number == signal.SIGINT:
+                tab.goto(url)
+            tab.evaluate(opening, kind)
+            program.send_signal(number)
+            program.wait()
+        if number == signal.SIGKILL:
+            with peer(port):
+                assert tab.evaluate("ended") == ended
+        else:
+            assert tab.evaluate("ended") == ended

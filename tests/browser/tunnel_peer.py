@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,18 @@ async def main(port: int, poll_timeout: float) -> None:
     tunnels = TunnelMiddleware(
         app, max_size=1 << 24, poll_timeout=poll_timeout, timeout=2 * poll_timeout, origins=None
     )
-    options: Any = {"lifespan": "off", "access_log": False, "origins": None, "max_size": 1 << 24}
+    options: Any = {
+        "lifespan": "off",
+        "access_log": False,
+        "origins": None,
+        "max_size": 1 << 24,
+        "close_timeout": 1.0,
+    }
     async with everwire.asgi.serve(tunnels, "127.0.0.1", port, **options) as server:
         print(f"port {server.sockets[0].getsockname()[1]}", flush=True)
-        await server.serve_forever()
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        await stop.wait()
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ export declare class StreamingWebSocket extends TunneledWebSocket {}
  * What worked is remembered for the page's session, by host.
  */
 export declare class FallbackWebSocket extends TunneledWebSocket {
-    /** Milliseconds that a WebSocket may take to open; 5000. */
+    /** Milliseconds that a WebSocket may take to open, and a stream to begin to come; 5000. */
     static timeout: number;
     /** Milliseconds for which a host is not tried with a WebSocket again when a tunnel was needed; 600000. */
     static remember: number;

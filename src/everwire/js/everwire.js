@@ -11,7 +11,6 @@
 const CONNECTING = 0, OPEN = 1, CLOSING = 2, CLOSED = 3;
 const TEXT = 0x74, BINARY = 0x62, CLOSE = 0x63, NEXT = 0x6e, PING = 0x70; // the letters t b c n p
 const BATCH = 1 << 18; // bytes of messages in one request; a single message may be larger
-const STREAM_TIMEOUT = 5000; // ms until a stream that has not begun to come is given up for the next way
 const OPEN_TIMEOUT = 20_000;
 const CLOSE_TIMEOUT = 10_000;
 const ACK_DELAY = 5000; // ms for which a message of a stream stays unacknowledged at most
@@ -128,6 +127,7 @@ class Tunnel {
     #owner;
     #url;
     #modes; // the way that what comes takes, and those that are tried after it
+    #timeout; // ms until a stream that has not begun to come is given up for the next way
     #head = { key: secret() };
     #limits = { poll_timeout: 25, timeout: 40, max_backlog: 1 << 20 };
     #over = false;
@@ -148,9 +148,10 @@ class Tunnel {
     #closing = null; // [code, reason] once close() was called
     #mute = false; // whether the server takes nothing any more, and is about to say why
 
-    constructor(owner, url, protocols, modes) {
+    constructor(owner, url, protocols, modes, timeout = 5000) {
         this.#owner = owner;
         this.#modes = [...modes];
+        this.#timeout = timeout;
         this.#url = `${url.replace(/^ws/, "http")}${url.includes("?") ? "&" : "?"}tunnel=${secret()}`;
         this.#timer = setTimeout(() => this.#end(1006, "", false), OPEN_TIMEOUT);
         this.#begin(protocols);
@@ -272,7 +273,7 @@ class Tunnel {
     async #follow(poll, as) {
         const patience = (this.#limits.poll_timeout + 10) * 1000;
         const stop = new AbortController(), abort = () => stop.abort();
-        let timer = setTimeout(abort, as === "long_poll" ? patience : STREAM_TIMEOUT);
+        let timer = setTimeout(abort, as === "long_poll" ? patience : this.#timeout);
         this.#stops.add(stop);
         try {
             const response = await this.#fetch({ op: "poll", poll, as, ack: this.#received }, [], stop.signal);
@@ -627,7 +628,7 @@ export class StreamingWebSocket extends Base {
  * What worked is remembered for the page's session, by host: see `FallbackWebSocket.remember`.
  */
 export class FallbackWebSocket extends Base {
-    /** Milliseconds that a WebSocket may take to open. */
+    /** Milliseconds that a WebSocket may take to open, and a stream to begin to come. */
     static timeout = 5000;
     /** Milliseconds for which a host is not tried with a WebSocket again when a tunnel was needed. */
     static remember = 600_000;
@@ -660,7 +661,7 @@ function connectSomehow(owner, url, protocols) {
                 owner.closed(...how);
             },
         };
-        const link = new Tunnel(watch, url, protocols, modes);
+        const link = new Tunnel(watch, url, protocols, modes, timeout);
         return link;
     };
     if (!native) return tunnel();

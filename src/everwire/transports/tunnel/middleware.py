@@ -127,6 +127,20 @@ class TunnelMiddleware:
         """How many tunnels there are."""
         return sum(not tunnel.over for tunnel in self._tunnels.values())
 
+    @property
+    def everwire_listener(self) -> Any:
+        """What the application has for everwire's own server, to serve WebSockets without a task."""
+        return getattr(self.app, "everwire_listener", None)
+
+    def everwire_closing(self) -> None:
+        """Everwire's server is about to close: end the tunnels, so that no held request keeps it waiting."""
+        self._closing = True
+        closing = getattr(self.app, "everwire_closing", None)
+        if closing is not None:
+            closing()
+        for tunnel in list(self._tunnels.values()):
+            tunnel.end(1012, "")
+
     async def close(self, code: int = 1012, reason: str = "") -> None:
         """Refuse new tunnels, close those there are with *code*, and wait for the application to end them.
 
