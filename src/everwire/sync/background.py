@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import os
 import socket
 import threading
@@ -53,8 +55,12 @@ class Background:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: _Loop | None = None
-        self._tended: weakref.WeakSet[Tended] = weakref.WeakSet()
+        # When to look at which connection, and the number of the one entry that counts for it.
+        self._dues: list[tuple[float, int, weakref.ref[Tended]]] = []
+        self._entries: weakref.WeakKeyDictionary[Tended, int] = weakref.WeakKeyDictionary()
+        self._numbers = itertools.count()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -91,29 +97,45 @@ class Background:
         self.loop.call_soon_threadsafe(self._add, connection)
 
     def _add(self, connection: Tended) -> None:
-        self._tended.add(connection)
-        if self._timer is not None:
-            self._timer.cancel()
-        self._tend()
+        self._look_at(connection)
+        self._set_timer()
 
     def _tend(self) -> None:
-        loop = self.loop
+        """Look at those whose time has come."""
         self._timer = None
-        dues: list[float] = []
-        for connection in list(self._tended):
-            due: float | None = None
-            try:
-                due = connection.tend()
-            except Exception as exc:
-                loop.call_exception_handler(
-                    {"message": "looking after a connection failed", "exception": exc}
-                )
-            if due is None:
-                self._tended.discard(connection)
-            else:
-                dues.append(due)
-        if dues:
-            self._timer = loop.call_later(max(0.0, min(dues) - monotonic()), self._tend)
+        now = monotonic()
+        while self._dues and self._dues[0][0] <= now:
+            _, number, known = heapq.heappop(self._dues)
+            connection = known()
+            if connection is not None and self._entries.get(connection) == number:
+                self._look_at(connection)
+        self._set_timer()
+
+    def _look_at(self, connection: Tended) -> None:
+        """Have a connection do what is due, and note when to come again."""
+        due: float | None = None
+        try:
+            due = connection.tend()
+        except Exception as exc:
+            self.loop.call_exception_handler(
+                {"message": "looking after a connection failed", "exception": exc}
+            )
+        if due is None:
+            self._entries.pop(connection, None)
+        else:
+            self._entries[connection] = number = next(self._numbers)
+            heapq.heappush(self._dues, (due, number, weakref.ref(connection)))
+
+    def _set_timer(self) -> None:
+        if not self._dues:
+            return
+        due = self._dues[0][0]
+        if self._timer is not None:
+            if self._timer_due <= due:
+                return
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self.loop.call_later(max(0.0, due - monotonic()), self._tend)
 
 
 background = Background()
