@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -374,6 +376,26 @@ def test_a_stream_has_no_pings_and_no_idle_time(run: Run) -> None:
             stream.send_nowait("here")
             stream.close()
             assert await read_body(peer, "/events") == b"data: here\n\n"
+
+    run(main)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="of Linux")
+def test_a_peer_that_is_gone_without_a_word_is_found_out_by_the_system(run: Run) -> None:
+    async def main() -> None:
+        for limits, expected in (({}, 5000), ({"ping_interval": None}, 0)):
+            async with one("/events", limits={"ping_interval": 3, "ping_timeout": 2} | limits) as (
+                stream,
+                peer,
+                _,
+            ):
+                sock = stream.transport.get_extra_info("socket") if stream.transport else None
+                number = os.dup(stream.fileno if sock is None else sock.fileno())
+                with socket.socket(fileno=number) as same:
+                    found = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+                    assert abs(found - expected) < 500
+                stream.close()
+                assert await read_body(peer, "/events") == b""
 
     run(main)
 

@@ -57,14 +57,14 @@ def test_each_is_looked_at_when_it_is_due_and_only_then(background: Background) 
 
 
 def test_an_earlier_time_comes_first_and_what_is_forgotten_not_at_all(background: Background) -> None:
-    late, early = Idle(3600), Idle(0.01)
+    late, early = Idle(3600), [Idle(0.01)]
     background.tend(late)
     assert late.seen.wait(10)
-    background.tend(early)
-    until(lambda: early.looks > 3)
+    background.tend(early[0])
+    until(lambda: early[0].looks > 3)
     assert late.looks == 1
-    gone = weakref.ref(early)
-    del early
+    gone = weakref.ref(early[0])
+    early.clear()
     until(lambda: gc.collect() >= 0 and gone() is None)
     until(lambda: len(background._entries) == 1)
 

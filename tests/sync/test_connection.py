@@ -478,3 +478,13 @@ def test_fragments_that_send_on_their_connection() -> None:
             sending()
         ws.send("after it")
         assert peer.recv(timeout=PATIENCE) == "after it"
+
+
+def test_a_message_that_is_not_utf_8_is_not_lost() -> None:
+    with pair() as (ws, peer):
+        ws.send(b"\xff")
+        ws.send("after")
+        with pytest.raises(UnicodeDecodeError) as caught:
+            peer.recv(timeout=PATIENCE, decode=True)
+        assert caught.value.object == b"\xff"
+        assert peer.recv(timeout=PATIENCE, decode=False) == b"after"

@@ -59,8 +59,9 @@ def test_recv_that_cannot_decode_says_so_and_goes_on(run: Any) -> None:
         async with pair() as (ws, peer):
             await peer.send(b"\xff")
             await peer.send("next")
-            with pytest.raises(UnicodeDecodeError):
+            with pytest.raises(UnicodeDecodeError) as caught:
                 await ws.recv(decode=True)
+            assert caught.value.object == b"\xff"
             assert await ws.recv() == "next"
 
     run(main)

@@ -137,6 +137,7 @@ cdef class Blocking(Preface):
 
         Raises:
             TimeoutError: no message came in time. None is lost: the next call gets it.
+            UnicodeDecodeError: *decode* is True, and the message is not UTF-8: it is the exception's ``object``.
             ConnectionClosed: the connection is closed, and all that came before was received.
             ConcurrencyError: a signal's handler calls it while its thread waits in the same connection.
         """

@@ -179,6 +179,14 @@ static void ew_no_delay(int fd)
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 }
 
+/* Ends a connection whose peer has acknowledged nothing for so long, though there is something to acknowledge. */
+static void ew_user_timeout(int fd, unsigned milliseconds)
+{
+#ifdef TCP_USER_TIMEOUT
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &milliseconds, sizeof milliseconds);
+#endif
+}
+
 static ssize_t ew_recv(int fd, void *p, size_t n)
 {
     ssize_t got;
@@ -274,6 +282,7 @@ static int ew_accept(int a, ew_address *b) { return -1; }
 static void ew_peer(int a, ew_address *b) { memset(b, 0, sizeof *b); }
 static void ew_no_delay(int a) {}
 static void ew_no_sigpipe(int a) {}
+static void ew_user_timeout(int a, unsigned b) {}
 static ssize_t ew_recv(int a, void *b, size_t c) { return -1; }
 static ssize_t ew_recv2(int a, void *b, size_t c, void *d, size_t e) { return -1; }
 static ssize_t ew_send(int a, const void *b, size_t c) { return -1; }

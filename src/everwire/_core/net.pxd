@@ -18,6 +18,7 @@ cdef extern from "net.h" nogil:
     int ew_accept(int fd, ew_address* out)
     void ew_peer(int fd, ew_address* out)
     void ew_no_delay(int fd)
+    void ew_user_timeout(int fd, unsigned milliseconds)
     void ew_no_sigpipe(int fd)
     ssize_t ew_recv(int fd, void* p, size_t n)
     ssize_t ew_recv2(int fd, void* p, size_t n, void* q, size_t m)

@@ -230,6 +230,7 @@ cdef class Receiver(Delegating):
         Raises:
             ConnectionClosed: the connection is closed, and all that came before was received.
             ConcurrencyError: another coroutine is waiting already.
+            UnicodeDecodeError: *decode* is True, and the message is not UTF-8: it is the exception's ``object``.
         """
         cdef Receive receive = Receive.__new__(Receive)
         receive.connection = self

@@ -7,6 +7,6 @@ from .receiver cimport Receiver
 
 
 cdef class Streaming(Receiver):
-    pass
+    cdef int watch_peer(self) except -1
 
 cdef bytes event_data(const uint8_t* p, size_t n)

@@ -12,6 +12,7 @@ from libc.string cimport memchr
 
 from .endpoint cimport Extras
 from .link cimport DECIDING, EARLY_MOST, GONE, RAW, STREAMING
+from .net cimport EW_TICKS_A_SECOND, ew_user_timeout
 from .protocol cimport CLOSING, OPEN
 from .records cimport *
 from .settings cimport Settings
@@ -66,8 +67,22 @@ cdef class Streaming(Receiver):
         self.reading_wanted = True
         self._free_rest()
         self.reactor.unschedule(self.sid)
+        self.watch_peer()
         self._start()
         self.interest()
+
+    cdef int watch_peer(self) except -1:
+        """There are no pings: it is the system that finds out when a peer is gone without a word (Linux)."""
+        cdef Settings s = self.settings
+        cdef int fd = self.fd
+        if not s.ping_interval or not s.ping_timeout:
+            return 0
+        if self.transport is not None:
+            sock = self.transport.get_extra_info("socket")
+            fd = -1 if sock is None else sock.fileno()
+        if fd >= 0:
+            ew_user_timeout(fd, <unsigned>((s.ping_interval + s.ping_timeout) * 1000.0 / EW_TICKS_A_SECOND))
+        return 0
 
     cdef int send_data(self, uint8_t opcode, const uint8_t* p, size_t n, PyObject* owner, bint first, bint last,
                        bint compress) except -1:
