@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 from conftest import Certificates, Run
-from live import HOST, connect, until
+from live import HOST, connect, turns, until
 from raw import REQUEST, Peer, dial
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -316,6 +316,28 @@ def test_an_idle_connection_is_closed(run: Run) -> None:
             await peer.send(GET % b"/")
             assert await read_response(peer) == (200, b"hello")
             await asyncio.wait_for(peer.read_eof(), 5)
+
+    run(main)
+
+
+def test_later_heads_take_at_most_open_timeout(run: Run) -> None:
+    """On a connection that was kept: part of a head comes, and no more; others get all the time they need."""
+
+    async def main() -> None:
+        options: dict[str, Any] = {"timeout_keep_alive": 30, "open_timeout": 0.3}
+        async with hosted(**options) as server, dial(server.port) as peer, dial(server.port) as other:
+            for each in (peer, other):
+                await each.send(GET % b"/")
+                assert await read_response(each) == (200, b"hello")
+            await other.send(b"GET / HT")
+            await peer.send(b"GET / HT")
+            await turns()
+            await other.send(b"TP/1.1\r\nHost: x\r\n\r\n")
+            assert await read_response(other) == (200, b"hello")
+            assert (await peer.read_head()).status == 408
+            await peer.read_eof()
+            await other.send(GET % b"/")
+            assert await read_response(other) == (200, b"hello")
 
     run(main)
 

@@ -182,6 +182,7 @@ class serve(Starting[Host]):
             "server_header": server_header,
             "access_log": access_log,
             "timeout_keep_alive": timeout_keep_alive,
+            "open_timeout": open_timeout,
         }
         self._gate: dict[str, Any] = {
             "root_path": root_path,

@@ -71,6 +71,7 @@ class HTTP:
         server_header: the header ``Server``; None: none.
         access_log: whether requests are logged, to ``uvicorn.access``.
         timeout_keep_alive: seconds that a connection stays open without a request.
+        open_timeout: seconds that the head of a request may take, after the first; None: for ever.
 
     Attributes:
         app: the application, behind what the options put before it.
@@ -91,6 +92,7 @@ class HTTP:
         server_header: str | None,
         access_log: bool,
         timeout_keep_alive: float,
+        open_timeout: float | None = None,
     ) -> None:
         try:
             from uvicorn.config import Config
@@ -114,7 +116,7 @@ class HTTP:
         self._shared = _Shared(
             [] if server_header is None else [(b"server", server_header.encode("latin-1"))]
         )
-        self._protocol_class = _hosted(config.http_protocol_class, self._run)
+        self._protocol_class = _hosted(config.http_protocol_class, self._run, open_timeout)
         self._routes = Routes()
         self._access_log = access_log
         self._loop = asyncio.get_running_loop()
@@ -168,12 +170,41 @@ async def _nothing(scope: Any, receive: Any, send: Any) -> None:
     """The application behind the middleware that finds out who a client is."""
 
 
-def _hosted(protocol_class: Any, run: Callable[..., Awaitable[Any]]) -> Any:
-    """uvicorn's protocol class, whose objects run the application through *run*, with their transport."""
+def _hosted(protocol_class: Any, run: Callable[..., Awaitable[Any]], open_timeout: float | None) -> Any:
+    """uvicorn's protocol class, whose objects run the application through *run*, with their transport.
+
+    The head of a request has to come within *open_timeout*: uvicorn waits for ever once it has begun.
+    """
 
     class Hosted(protocol_class):  # type: ignore[misc]
+        head_deadline: asyncio.TimerHandle | None = None
+
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             protocol_class.connection_made(self, transport)
             self.app = partial(run, transport)
+
+        def data_received(self, data: bytes) -> None:
+            protocol_class.data_received(self, data)
+            cycle = self.cycle
+            if (cycle is None or cycle.response_complete) and self.timeout_keep_alive_task is None:
+                if self.head_deadline is None and open_timeout is not None:
+                    self.head_deadline = self.loop.call_later(open_timeout, self.head_is_late)
+            elif self.head_deadline is not None:
+                self.no_deadline()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.no_deadline()
+            protocol_class.connection_lost(self, exc)
+
+        def no_deadline(self) -> None:
+            if self.head_deadline is not None:
+                self.head_deadline.cancel()
+                self.head_deadline = None
+
+        def head_is_late(self) -> None:
+            self.transport.write(
+                b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+            self.transport.close()
 
     return Hosted
