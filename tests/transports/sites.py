@@ -54,10 +54,12 @@ async def site(name: str, hub: everwire.Hub, **options: Any) -> AsyncIterator[Si
     prefix = "/rooms" if framework == "starlette" else "/connection"
     try:
         if server == "everwire":
-            async with everwire.asgi.serve(app, HOST, 0, access_log=False, **options) as host:
+            async with everwire.asgi.serve(app, HOST, 0, **{"access_log": False, **options}) as host:
                 yield Site(hub, host.port, prefix, host.close)
         else:
-            async with uvicorn_place(app, ws="websockets-sansio", access_log=False, **options) as place:
+            async with uvicorn_place(
+                app, ws="websockets-sansio", **{"access_log": False, **options}
+            ) as place:
                 yield Site(hub, place.port, prefix, place.stop)
     finally:
         await hub.close()

@@ -244,3 +244,33 @@ def test_pings_can_be_those_of_websocket(run: Run) -> None:
                 assert ws.is_open
 
     run(main)
+
+
+@each_server
+def test_tokens_are_not_logged(run: Run, where: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        hub = open_hub()
+
+        @hub.on_connect
+        async def connect(ctx: Any) -> None:
+            assert ctx.token == "s3cret" or "s3cret" in ctx.origin.query
+
+        command = '{"id":1,"connect":{"token":"s3cret"}}'
+        async with site(where, hub, access_log=True) as place, browser() as http:
+            async with http.stream("GET", place.url("/sse"), params={"cf_connect": command, "a": "b"}):
+                pass
+            query = "?token=s3cret&subscription_token=s3cret&since=0"
+            async with http.stream("GET", place.url(f"/raw/news{query}")) as response:
+                assert response.status_code in (200, 403)
+            async with everwire.connect(place.url(f"/raw/news{query}", "ws"), proxy=None):
+                pass
+            connect_request = str(httpx.QueryParams({"cf_connect": '{"token":"s3cret"}'}))
+            async with everwire.connect(place.url(f"/uni_websocket?{connect_request}", "ws"), proxy=None):
+                pass
+
+    with caplog.at_level("INFO"):
+        run(main)
+    ours = [record for record in caplog.records if record.name.startswith(("uvicorn", "everwire"))]
+    logged = "\n".join(record.getMessage() for record in ours)
+    assert "/raw/news" in logged and "a=b" in logged and "since=0" in logged
+    assert "s3cret" not in logged

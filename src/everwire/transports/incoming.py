@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
@@ -36,6 +37,8 @@ OF_SERVERS = {
     "type",
 }
 """What is in a scope where no framework has put anything."""
+SECRETS = re.compile(rb"((?:^|&)(?:cf_connect|token|subscription_token)=)[^&]+")
+"""The parameters of the query that have tokens in them, or may have."""
 OCTETS = "application/octet-stream"
 NO_STORE = (b"cache-control", b"private, no-cache, no-store, must-revalidate, max-age=0")
 
@@ -46,6 +49,7 @@ class Incoming:
     Attributes:
         scope, receive, send: what the ASGI server gave.
         rest: of the path, what comes after the endpoint's own: the channel's name in ``/raw/news``.
+        query: the query string.
         headers: the request's headers, names in lower case; the values of one with several, by commas.
     """
 
@@ -58,7 +62,11 @@ class Incoming:
         for name, value in scope["headers"]:
             key, text = name.decode("latin-1").lower(), value.decode("latin-1")
             self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
-        self._query: dict[str, list[str]] | None = None
+        query: bytes = scope["query_string"]
+        self.query = query.decode("latin-1")
+        # Servers write the query into their logs, when the answer begins; tokens are not to be there.
+        scope["query_string"] = SECRETS.sub(rb"\1***", query)
+        self._fields: dict[str, list[str]] | None = None
         self._cors: list[tuple[bytes, bytes]] = []
 
     @property
@@ -83,9 +91,9 @@ class Incoming:
 
     def parameter(self, name: str) -> str:
         """The first value of a parameter of the query; empty if there is none."""
-        if self._query is None:
-            self._query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
-        return self._query.get(name, [""])[0]
+        if self._fields is None:
+            self._fields = parse_qs(self.query, keep_blank_values=True)
+        return self._fields.get(name, [""])[0]
 
     def origin(self) -> Origin:
         """Where a session that this opens comes from."""
@@ -93,7 +101,7 @@ class Incoming:
         return Origin(
             headers=Fields(self.headers.items()),
             path=self.scope["path"],
-            query=self.scope["query_string"].decode("latin-1"),
+            query=self.query,
             client=(client[0], client[1]) if client else None,
             # What the server alone has put there is above; kept as long as the session, it is much.
             scope=self.scope if self.scope.keys() - OF_SERVERS else None,
