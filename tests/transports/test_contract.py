@@ -25,7 +25,11 @@ from everwire.wire.messages import (
 pytestmark = pytest.mark.loops("asyncio")
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
-each_site = pytest.mark.parametrize("where", ["everwire", "uvicorn-starlette"])
+elsewhere = ("websocket-json", "sse-json", "http_stream-protobuf", "long_poll-json")
+each = pytest.mark.parametrize(
+    ("kind", "where"),
+    [(kind, "everwire") for kind in KINDS] + [(kind, "uvicorn-starlette") for kind in elsewhere],
+)
 
 
 def number(publication: Any) -> int:
@@ -50,7 +54,7 @@ def test_a_session_from_its_beginning_to_its_end(run: Run, kind: str, where: str
             assert subscribed.subscribe is not None and subscribed.subscribe.epoch
             await two.start("news")
             await hub.publish("news", 1)
-            assert [number(await each.publication()) for each in (one, two)] == [1, 1]
+            assert [number(await each_one.publication()) for each_one in (one, two)] == [1, 1]
 
             asked = two.send(Command(id=9, publish=PublishRequest(channel="news", data=Raw(b"2"))))
             await asked
@@ -69,8 +73,7 @@ def test_a_session_from_its_beginning_to_its_end(run: Run, kind: str, where: str
     run(main)
 
 
-@each_site
-@each_kind
+@each
 def test_what_was_missed_comes_first(run: Run, kind: str, where: str) -> None:
     async def main() -> None:
         hub = open_hub()
@@ -100,8 +103,7 @@ def test_what_was_missed_comes_first(run: Run, kind: str, where: str) -> None:
     run(main)
 
 
-@each_site
-@each_kind
+@each
 def test_many_publications_come_in_order(run: Run, kind: str, where: str) -> None:
     async def main() -> None:
         hub = open_hub()
@@ -117,8 +119,7 @@ def test_many_publications_come_in_order(run: Run, kind: str, where: str) -> Non
     run(main)
 
 
-@each_site
-@each_kind
+@each
 def test_the_client_is_told_why_it_ends(run: Run, kind: str, where: str) -> None:
     async def main() -> None:
         hub = open_hub()
@@ -136,8 +137,7 @@ def test_the_client_is_told_why_it_ends(run: Run, kind: str, where: str) -> None
     run(main)
 
 
-@each_site
-@each_kind
+@each
 def test_malformed_commands_end_the_session(run: Run, kind: str, where: str) -> None:
     async def main() -> None:
         hub = open_hub()
@@ -150,8 +150,7 @@ def test_malformed_commands_end_the_session(run: Run, kind: str, where: str) -> 
     run(main)
 
 
-@each_site
-@each_kind
+@each
 def test_what_comes_before_connecting_ends_the_session(run: Run, kind: str, where: str) -> None:
     async def main() -> None:
         hub = open_hub()
@@ -185,7 +184,7 @@ def test_a_client_that_takes_nothing_is_cut(run: Run, kind: str, where: str) -> 
     run(main)
 
 
-@each_kind
+@pytest.mark.parametrize("kind", ["websocket-json", "http_stream-protobuf", "sse-json"])
 def test_pings_are_answered_or_the_session_ends(run: Run, kind: str) -> None:
     async def main() -> None:
         hub = open_hub(ping_interval=0.2, pong_timeout=0.1)

@@ -173,6 +173,19 @@ def test_silence_is_filled_with_pings_and_messages_are_refused(run: Run) -> None
     run(main)
 
 
+@each_server
+def test_names_of_channels_are_percent_encoded_once(run: Run, where: str) -> None:
+    async def main() -> None:
+        hub = open_hub()
+        async with site(where, hub) as place, websocket(place, "/raw/a%2Fb%2541/%C3%BC") as ws:
+            await until(lambda: hub.info().subscriptions)
+            assert await hub.channels() == {"a/b%41/ü": 1}
+            await hub.publish("a/b%41/ü", 1)
+            assert await ws.recv() == "1"
+
+    run(main)
+
+
 def test_what_is_no_text_ends_it(run: Run) -> None:
     async def main() -> None:
         hub = open_hub()

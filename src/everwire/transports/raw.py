@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import msgspec
 
@@ -261,7 +260,7 @@ def commands(incoming: Incoming) -> bytes:
     Raises:
         HandshakeError: the position is malformed, or there is no channel.
     """
-    channel = unquote(incoming.rest) if "%" in incoming.rest else incoming.rest
+    channel = incoming.rest
     if not channel:
         raise HandshakeError("no channel: its name is what comes after /raw/", 404)
     request = SubscribeRequest(channel=channel, token=incoming.parameter("subscription_token"))
