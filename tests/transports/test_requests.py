@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+import raw
 from conftest import Run
 from live import HOST
 from transports.clients import client
@@ -274,3 +275,20 @@ def test_tokens_are_not_logged(run: Run, where: str, caplog: pytest.LogCaptureFi
     logged = "\n".join(record.getMessage() for record in ours)
     assert "/raw/news" in logged and "a=b" in logged and "since=0" in logged
     assert "s3cret" not in logged
+
+
+@pytest.mark.parametrize("where", ["everwire", "everwire-fastapi"])
+def test_an_empty_list_of_subprotocols_is_none(run: Run, where: str) -> None:
+    async def main() -> None:
+        async with site(where, open_hub()) as place:
+            reader, writer = await asyncio.open_connection(HOST, place.port)
+            fields = {**raw.REQUEST, "Sec-WebSocket-Protocol": ""}
+            writer.write(raw.head(f"GET {place.prefix}/websocket HTTP/1.1", fields.items()))
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert b" 101 " in answer and b"sec-websocket-protocol" not in answer.lower()
+            writer.write(raw.frame(raw.TEXT, CONNECT.encode(), key=b"abcd"))
+            await reader.readuntil(b'"connect"')
+            writer.close()
+            await writer.wait_closed()
+
+    run(main)
