@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +66,7 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+    proxy_set_header Host $http_host;
     server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{behind}; }} }}
     server {{
         listen 127.0.0.1:{buffering};
@@ -176,44 +176,82 @@ def test_where_nothing_is_blocked_it_is_a_websocket(tab: Page, blocked: dict[str
     assert tab.evaluate(TRY) == outcome("websocket", 1, 2)
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_leaving_the_page_says_going_away(tab: Page, kind: str) -> None:
+def test_leaving_the_page_says_going_away(tab: Page) -> None:
     with peer() as (program, url):
         tab.goto(url)
         tab.evaluate(
-            """async kind => {
-                const ws = window.kept = new (await import("/everwire.js"))[kind]("/left");
-                await new Promise(resolve => ws.onopen = resolve);
+            """async names => {
+                const ours = await import("/everwire.js");
+                window.kept = names.map(name => new ours[name](`/left/${name}`));
+                await Promise.all(kept.map(ws => new Promise(resolve => ws.onopen = resolve)));
             }""",
-            kind,
+            CLASSES,
         )
         tab.goto("about:blank")
-        ended = json.loads(program.wait_for(r"\{.*\}\n")[0])
-        assert (ended["path"], ended["code"]) == ("/left", 1001)
+        for name in CLASSES:
+            ended = program.wait_for(rf'\{{"path": "/left/{name}".*\}}\n')[0]
+            assert json.loads(ended)["code"] == 1001
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_a_restart_of_the_server(tab: Page, kind: str) -> None:
+def test_a_restart_of_the_server(tab: Page) -> None:
     """The server stops as it should, or is killed; another one takes its place."""
     port = free_port()
-    opening = """async kind => {
-        const ws = window.kept = new (await import("/everwire.js"))[kind]("/echo");
-        window.ended = new Promise(resolve => {
+    opening = """async names => {
+        const ours = await import("/everwire.js");
+        window.ended = Promise.all(names.map(name => new Promise(resolve => {
+            const ws = new ours[name]("/echo");
             ws.onclose = ({ code, reason, wasClean }) => resolve([code, reason, wasClean]);
-        });
-        await new Promise(resolve => ws.onopen = resolve);
-        ws.send("x");
-        await new Promise(resolve => ws.onmessage = resolve);
+            ws.onopen = () => ws.send("x");
+            ws.onmessage = () => window.open++;
+        })));
+        window.open = 0;
+        while (open < names.length) await new Promise(resolve => setTimeout(resolve, 5));
     }"""
-    for number, ended in ((signal.SIGINT, [1012, "", True]), (signal.SIGKILL, [1006, "", False])):
-        with peer(port) as (program, url):
-            if number == signal.SIGINT:
-                tab.goto(url)
-            tab.evaluate(opening, kind)
-            program.send_signal(number)
-            program.wait()
-        if number == signal.SIGKILL:
-            with peer(port):
-                assert tab.evaluate("ended") == ended
-        else:
-            assert tab.evaluate("ended") == ended
+    with peer(port) as (program, url):
+        tab.goto(url)
+        tab.evaluate(opening, CLASSES)
+        program.stop()
+    assert tab.evaluate("ended") == [[1012, "", True]] * len(CLASSES)
+    with peer(port) as (program, _):
+        tab.evaluate(opening, CLASSES)
+        program.process.kill()
+        program.wait()
+    with peer(port):
+        assert tab.evaluate("ended") == [[1006, "", False]] * len(CLASSES)
+        tab.evaluate(opening, CLASSES)
+        tab.goto("about:blank")
+
+
+def test_the_hub_behind_a_proxy_that_blocks_websockets(tab: Page, blocked: dict[str, str]) -> None:
+    """A session of the hub's client protocol, cut off while others publish, that gets what it has missed."""
+    tab.goto(blocked["nginx"])
+    found = tab.evaluate(
+        """async () => {
+            const { FallbackWebSocket } = await import("/everwire.js");
+            const dial = async how => {
+                const ws = new FallbackWebSocket(`ws://${location.host}/connection/websocket`);
+                await new Promise((resolve, reject) => [ws.onopen, ws.onclose] = [resolve, reject]);
+                const queue = [], waiting = [];
+                ws.onmessage = ({ data }) => {
+                    for (const line of data.split("\\n").map(each => JSON.parse(each)))
+                        (waiting.shift() ?? (each => queue.push(each)))(line);
+                };
+                const next = async () => queue.shift() ?? await new Promise(resolve => waiting.push(resolve));
+                const ask = async command => {
+                    ws.send(JSON.stringify(command));
+                    for (let reply; ;) if ((reply = await next()).id === command.id) return reply;
+                };
+                await ask({ id: 1, connect: {} });
+                const { subscribe } = await ask({ id: 2, subscribe: { channel: "news", ...how } });
+                return { ws, ask, subscribe };
+            };
+            const first = await dial({ recoverable: true }), other = await dial();
+            const { epoch, offset = 0 } = first.subscribe;
+            first.ws.close();
+            for (let id = 3; id < 13; id++) await other.ask({ id, publish: { channel: "news", data: id } });
+            const again = await dial({ recover: true, epoch, offset });
+            const { recovered, publications } = again.subscribe;
+            return [again.ws.transport, recovered, publications.map(({ data }) => data)];
+        }"""
+    )
+    assert found == ["http_stream", True, list(range(3, 13))]

@@ -1,7 +1,7 @@
 """The server of test_everwire_js.py: a blank page at ``/``, and WebSockets that do what their paths say.
 
-It is an ASGI application behind tunnels, under everwire or under uvicorn. It prints its port, and for each
-WebSocket that ends one line of JSON.
+It is an ASGI application behind tunnels, with a hub in it. It prints its port, and for each WebSocket that ends
+and is not the hub's one line of JSON.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from everwire.transports.tunnel import TunnelMiddleware
 
 PAGE = b"<!doctype html><title>peer</title>"
 FILES = {"/scenes.js": Path(__file__).with_name("scenes.js")}
+hub = everwire.Hub(insecure=True)
+hub.namespace("", history=100, ttl=300)
 PROTOCOLS = ("chat.v1", "chat.v0")
 
 
@@ -47,8 +49,10 @@ async def talk(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
-    """The application."""
-    if scope["type"] == "websocket":
+    """The application, with a hub below ``/connection``."""
+    if scope["type"] != "lifespan" and scope["path"].startswith("/connection/"):
+        await hub(scope, receive, send)
+    elif scope["type"] == "websocket":
         await talk(scope, receive, send)
     elif scope["type"] == "http":
         found = FILES.get(scope["path"])
@@ -61,13 +65,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 
 async def main(port: int, poll_timeout: float) -> None:
     """Serve until the process is ended."""
-    tunnels = TunnelMiddleware(
-        app, max_size=1 << 24, poll_timeout=poll_timeout, timeout=2 * poll_timeout, origins=None
-    )
+    tunnels = TunnelMiddleware(app, max_size=1 << 24, poll_timeout=poll_timeout, timeout=2 * poll_timeout)
     options: Any = {
         "lifespan": "off",
         "access_log": False,
-        "origins": None,
         "max_size": 1 << 24,
         "close_timeout": 1.0,
     }
