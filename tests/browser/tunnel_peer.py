@@ -1,7 +1,7 @@
 """The server of test_everwire_js.py: a blank page at ``/``, and WebSockets that do what their paths say.
 
-It is an ASGI application behind tunnels, with a hub in it. It prints its port, and for each WebSocket that ends
-and is not the hub's one line of JSON.
+It is an ASGI application behind tunnels, with a hub in it. It prints its port, and one line of JSON for each
+WebSocket that ends and is not the hub's.
 """
 
 from __future__ import annotations

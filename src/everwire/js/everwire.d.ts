@@ -20,7 +20,7 @@ declare abstract class TunneledWebSocket extends EventTarget implements WebSocke
     readonly CLOSING: 2;
     readonly CLOSED: 3;
     readonly url: string;
-    readonly readyState: number;
+    readonly readyState: 0 | 1 | 2 | 3;
     readonly bufferedAmount: number;
     readonly extensions: string;
     readonly protocol: string;
