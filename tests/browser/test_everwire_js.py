@@ -96,23 +96,30 @@ ConnectPort 443
 """A proxy as companies have them: CONNECT, which WebSockets need, is for HTTPS only."""
 
 
+@contextlib.contextmanager
+def nginx(folder: Path, behind: str) -> Iterator[tuple[int, int]]:
+    """The ports of proxies in front of a port: one that blocks WebSockets, and one that buffers, too."""
+    port, buffering = free_port(), free_port()
+    user = "user root;" if os.geteuid() == 0 else ""
+    config = folder / "nginx.conf"
+    config.write_text(NGINX.format(**locals()))
+    command = [find("nginx"), "-e", "stderr", "-p", folder, "-c", config]
+    with daemon(command, folder / "nginx.log", port=port):
+        yield port, buffering
+
+
 @pytest.fixture(scope="module")
 def blocked(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The address of one peer behind proxies that block WebSockets."""
-    folder = tmp_path_factory.mktemp("nginx")
-    port, buffering = free_port(), free_port()
-    with peer() as (_, url):
-        behind = url.split(":")[-1].rstrip("/")
-        user = "user root;" if os.geteuid() == 0 else ""
-        config = folder / "nginx.conf"
-        config.write_text(NGINX.format(**locals()))
-        command = [find("nginx"), "-e", "stderr", "-p", folder, "-c", config]
-        with daemon(command, folder / "nginx.log", port=port):
-            yield {
-                "nginx": f"http://127.0.0.1:{port}/",
-                "nginx that buffers": f"http://127.0.0.1:{buffering}/",
-                "peer": url,
-            }
+    with (
+        peer() as (_, url),
+        nginx(tmp_path_factory.mktemp("nginx"), url.split(":")[-1].rstrip("/")) as (port, buffering),
+    ):
+        yield {
+            "nginx": f"http://127.0.0.1:{port}/",
+            "nginx that buffers": f"http://127.0.0.1:{buffering}/",
+            "peer": url,
+        }
 
 
 TRY = """async () => {
