@@ -65,6 +65,8 @@ cdef class Delegating(Endpoint):
             self.sent_some()
 
     cdef int on_raw(self, bytes data) except -1:
+        # Tasks that this wakes run before a flush that is asked for now, and need no turn of the loop for their own.
+        self.reactor.expecting = self.reactor.polling
         try:
             self.extras.delegate.data_received(data)
         except Exception as exc:

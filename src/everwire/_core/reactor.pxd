@@ -41,6 +41,7 @@ cdef class Reactor:
     cdef int poller
     cdef bint polling          # inside poll(): its end flushes
     cdef bint flush_scheduled
+    cdef bint expecting        # who was given input answers in the loop's next turn: flush at once then
     cdef Slot** pages
     cdef list kept             # the owners of the slots
     cdef int32_t page_count, free_slot

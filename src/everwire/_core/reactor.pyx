@@ -26,6 +26,7 @@ cdef enum:
 
 
 cdef int ROUNDS = 4   # polls in one turn, while each finds something
+cdef int FEW = 4      # sockets found after which it is not worth it to poll again
 
 
 def polls() -> bool:
@@ -369,10 +370,13 @@ cdef class Reactor:
                         self.kinds[s.kind].ready(<object>s.owner, events[i].what)
                     except BaseException as exc:    # owners handle Exception: this is KeyboardInterrupt or SystemExit
                         failure = exc
+                if n < FEW:
+                    break
             self._drain()
         finally:
             self.polling = False
-            if self.deferred or self.dirty_count:
+            if self.deferred or self.dirty_count or self.expecting:
+                self.expecting = False
                 self._ensure_flush()
         if failure is not None:
             raise failure

@@ -89,8 +89,9 @@ class ReactorTransport(asyncio.Transport):
         """Send bytes without waiting."""
         if not data or self._closing:
             return
-        self._connection.raw_write(data)
-        if not self._paused_protocol and self.get_write_buffer_size() > self._high:
+        connection = self._connection
+        connection.raw_write(data)
+        if connection.buffered_amount > self._high and not self._paused_protocol:
             self._paused_protocol = True
             self._protocol.pause_writing()
 
