@@ -34,7 +34,7 @@ def test_a_publication_is_encoded_once_for_all(run: Run) -> None:
 
 def test_a_channels_number_stands_for_its_name(run: Run) -> None:
     async def main() -> None:
-        async with open_hub(join_leave=True) as hub:
+        async with open_hub(join_leave=True, allow_channel_compaction=True) as hub:
             peer, plain = await connected(hub), await connected(hub)
             number = (await peer.ask("subscribe", channel="a", flag=1, join_leave=True))["id"]
             assert "id" not in await plain.ask("subscribe", channel="a")

@@ -34,6 +34,7 @@ class ChannelOptions:
         delta_publish: whether what clients publish is sent as a difference to those who asked for that.
         allow_tags_filter: whether subscribers may filter by tags.
         allow_channel_compaction: whether subscribers may ask for a number in place of the channel's name.
+            Off, as in Centrifugo: in Protobuf, centrifuge-js 5.7 asks for it, then drops what comes that way.
         allow_subscribe_for_client: whether everybody who is known may subscribe; with
             *allow_subscribe_for_anonymous*, everybody.
         allow_publish_for_client, allow_publish_for_subscriber, allow_publish_for_anonymous: who may publish.
@@ -62,7 +63,7 @@ class ChannelOptions:
     allowed_delta_types: Sequence[str] = ()
     delta_publish: bool = False
     allow_tags_filter: bool = True
-    allow_channel_compaction: bool = True
+    allow_channel_compaction: bool = False
     allow_subscribe_for_client: bool = False
     allow_subscribe_for_anonymous: bool = False
     allow_publish_for_client: bool = False
