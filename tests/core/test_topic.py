@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import random
 import socket
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -633,5 +635,72 @@ class TestSlowMembers:
                 await peer.send(frame(0x88, b"\x03\xf5", masked=True))
                 await peer.end()
                 assert client.is_open
+
+        run(main)
+
+
+class TestMemory:
+    """What topics cost that have few members: a server has one for each user, perhaps."""
+
+    COUNT = 300
+
+    async def traced(self, step: Any) -> int:
+        """Bytes that Python has allocated more after a step than before."""
+        gc.collect()
+        tracemalloc.start()
+        try:
+            await step()
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+
+    @pytest.mark.loops("asyncio")
+    def test_a_quiet_topic_keeps_no_room_for_messages(self, run: Any) -> None:
+        async def main() -> None:
+            async with pair() as (server, client):
+                topics = [Topic() for _ in range(self.COUNT)]
+
+                async def step() -> None:
+                    for topic in topics:
+                        topic.add(server)
+                    for number, topic in enumerate(topics):
+                        topic.publish(f"{number}")
+                        if number % 10 == 0:
+                            await turns(2)
+                    for number in range(self.COUNT):
+                        assert await client.recv() == f"{number}"
+
+                assert await self.traced(step) < self.COUNT * 500
+
+        run(main)
+
+    @pytest.mark.loops("asyncio")
+    def test_who_is_behind_holds_little_more_than_what_is_unsent(self, run: Any) -> None:
+        async def main() -> None:
+            hub = Hub(Topic())
+            async with everwire.serve(hub, sock=small_buffers(), compression=None) as server:
+                with Deaf(server) as peer:
+                    await peer.open()
+                    await until(lambda: hub.members)
+                    member = hub.members[0]
+                    while not member.buffered_amount:
+                        hub.topic.publish("x" * 1000)
+                        await turns(2)
+                    topics = [Topic() for _ in range(self.COUNT)]
+                    for topic in topics:
+                        topic.add(member)
+                    before = member.buffered_amount
+
+                    async def step() -> None:
+                        for topic in topics:
+                            topic.publish("y" * 64)
+                            await turns(2)
+
+                    held = await self.traced(step)
+                    unsent = member.buffered_amount - before
+                    assert unsent >= self.COUNT * 64
+                    assert held < unsent * 3
+                    member.abort()
 
         run(main)

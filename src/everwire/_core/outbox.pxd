@@ -23,6 +23,7 @@ cdef struct Outbox:
 
 cdef enum:
     PIECES = 64     # pieces sent in one call
+    WORTH_KEEPING = 2048    # bytes from which on they are not copied
     SMALLEST = 208  # room of an owned piece: with the struct, a size that allocators hand out without waste
 
 
@@ -69,6 +70,13 @@ cdef inline int outbox_keep(Outbox* box, const uint8_t* p, size_t n, PyObject* o
     outbox_link(box, piece)
     box.size += n
     return 0
+
+
+cdef inline int outbox_hold(Outbox* box, const uint8_t* p, size_t n, PyObject* owner) except -1:
+    """Append *n* bytes that *owner* keeps, if it is not NULL: few as a copy, for they might keep much more alive."""
+    if owner and n >= WORTH_KEEPING:
+        return outbox_keep(box, p, n, owner)
+    return outbox_copy(box, p, n, 0)
 
 
 cdef inline void outbox_link(Outbox* box, Piece* piece) noexcept:

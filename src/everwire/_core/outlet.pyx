@@ -77,10 +77,7 @@ cdef class Outlet(Protocol):
             if not ew_again(errno):
                 return self.drop(OSError(errno, os.strerror(errno)))
             sent = 0
-        if owner:
-            outbox_keep(&self.out, p + sent, n - sent, owner)
-        else:
-            outbox_copy(&self.out, p + sent, n - sent, 0)
+        outbox_hold(&self.out, p + sent, n - sent, owner)
         self.blocked = True
         return self.interest()
 
@@ -121,10 +118,8 @@ cdef class Outlet(Protocol):
             if <size_t>sent >= v[i].iov_len:
                 sent -= v[i].iov_len
                 continue
-            if owner and last_is_owned and i == n - 1:
-                outbox_keep(&self.out, <uint8_t*>v[i].iov_base + sent, v[i].iov_len - sent, owner)
-            else:
-                outbox_copy(&self.out, <uint8_t*>v[i].iov_base + sent, v[i].iov_len - sent, 0)
+            outbox_hold(&self.out, <uint8_t*>v[i].iov_base + sent, v[i].iov_len - sent,
+                        owner if last_is_owned and i == n - 1 else NULL)
             sent = 0
         if self.out.head:
             self.blocked = True
@@ -165,10 +160,10 @@ cdef class Outlet(Protocol):
                 v[pieces + 1].iov_len = n
                 return self._send_now(v, pieces + 2, owner, True)
         outbox_copy(&self.out, head, head_size, 0)
-        if owner and n >= 2048 and not key:
-            outbox_keep(&self.out, body, n, owner)
-        else:
+        if key:
             outbox_copy(&self.out, body, n, key)
+        else:
+            outbox_hold(&self.out, body, n, owner)
         if not self.blocked and not self.corking:
             self.reactor.mark(self.sid)
         return 0
@@ -178,7 +173,7 @@ cdef class Outlet(Protocol):
         return self.put(p, 0, p, n, owner, 0)
 
     cdef int share(self, const uint8_t* p, size_t n, PyObject* owner) except -1:
-        """Send bytes that many connections send: at once if nothing waits, and never from a copy."""
+        """Send bytes that many connections send: at once if nothing waits, and many never from a copy."""
         if self.phase == GONE or self.eof_sent:
             return 0
         if self.out.head != NULL or self.blocked or self.tls is not None or self.corking:
@@ -186,7 +181,7 @@ cdef class Outlet(Protocol):
                 self._uncork_bytes()
                 if self.phase == GONE:
                     return 0
-            outbox_keep(&self.out, p, n, owner)
+            outbox_hold(&self.out, p, n, owner)
             if not self.blocked:
                 self.reactor.mark(self.sid)
             return 0

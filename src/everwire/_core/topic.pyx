@@ -2,7 +2,8 @@
 
 What is published in one turn of the loop is gathered, framed, in one chunk (one more for each set of compression
 parameters among the members), and sent to every member from that chunk at the end of the turn. A member is a cursor
-into it. A member that is behind holds a reference to the chunk, not a copy.
+into it. A member that is behind holds a reference to the chunk, not a copy, unless the messages are small. Topics use
+the chunks of others again: one that is quiet has none.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -31,8 +32,12 @@ cdef enum:
 cdef enum:
     CHUNK = 4096        # bytes of a chunk at first
     CHUNK_KEPT = 65536  # bytes of the largest chunk that is used again
+    SPARES = 16         # chunks that wait for that
 
 POLICIES = {"close": CLOSE_THEM, "drop": DROP, "latest": LATEST}
+
+
+cdef list _spares = []
 
 
 cdef class Variant:
@@ -83,6 +88,9 @@ cdef class Variant:
         """Where so many bytes can be appended."""
         cdef size_t room = PyBytes_GET_SIZE(self.chunk)
         cdef bytes grown
+        if not room and _spares:
+            self.chunk = _spares.pop()
+            room = PyBytes_GET_SIZE(self.chunk)
         if self.used + n > room:
             grown = PyBytes_FromStringAndSize(NULL, max(room * 2, self.used + n, <size_t>CHUNK))
             memcpy(PyBytes_AS_STRING(grown), PyBytes_AS_STRING(self.chunk), self.used)
@@ -96,13 +104,14 @@ cdef class Variant:
         return 0
 
     cdef int next_turn(self, bint keep_latest) except -1:
-        """Everybody has what there is: begin anew, in the same chunk unless somebody still sends from it."""
+        """Everybody has what there is: begin anew; leave the chunk to others unless somebody still sends from it."""
         if keep_latest and self.messages:
             self.latest = PyBytes_FromStringAndSize(
                 PyBytes_AS_STRING(self.chunk) + self.last_start, self.used - self.last_start
             )
-        if Py_REFCNT(self.chunk) > 1 or PyBytes_GET_SIZE(self.chunk) > CHUNK_KEPT:
-            self.chunk = b""
+        if 0 < PyBytes_GET_SIZE(self.chunk) <= CHUNK_KEPT and Py_REFCNT(self.chunk) == 1 and len(_spares) < SPARES:
+            _spares.append(self.chunk)
+        self.chunk = b""
         self.used = self.messages = 0
         return 0
 
