@@ -95,7 +95,7 @@ def _everwire_lacks() -> str | None:
     """
     try:
         if _built_in_place():
-            install_python(("aiohappyeyeballs",))
+            install_python(("aiohappyeyeballs", "idna", "msgspec"))
         else:
             _run([str(PYTHON), "-m", "pip", "install", "-q", str(ROOT)], "building everwire")
     except Unavailable as exc:
