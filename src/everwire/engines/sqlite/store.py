@@ -197,11 +197,13 @@ class Store:
             raise
 
     def _make_room(self) -> None:
-        """Remove all that has expired, as the disk is full; seldom, as it takes long."""
+        """Have the file of what was written last be used anew, and remove what has expired; seldom."""
         if self._now < self._made_room + PAUSE:
             return
         self._made_room = self._now
         following: int | None = 0
+        with contextlib.suppress(sqlite3.Error):
+            self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
         with contextlib.suppress(sqlite3.Error):
             while following is not None:
                 with self._transaction():
