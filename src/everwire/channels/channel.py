@@ -198,6 +198,10 @@ class Channel:
             self.position = top
             self.lost()
 
+    def forget_position(self) -> None:
+        """It was not followed for a while: what was published meanwhile is not known."""
+        self.position = self.last = None
+
     def _to_lane(self, subscription: Subscription) -> None:
         del self._direct[subscription]
         encoding, carrier = subscription.encoding, subscription.session.carrier

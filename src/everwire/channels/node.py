@@ -175,6 +175,7 @@ class Node:
             return
         async with channel.lock:
             if not channel.followed:
+                channel.forget_position()
                 await self.engine.subscribe(channel.name)
                 channel.followed = True
 
@@ -191,11 +192,12 @@ class Node:
         async with channel.lock:
             if channel.holds or not channel.followed:
                 return
+            # Who comes from now on waits, and has it followed anew.
+            channel.followed = False
             try:
                 await self.engine.unsubscribe(channel.name)
             except EngineError as error:
                 self.logger.warning("the engine could not leave %r: %s", channel.name, error)
-            channel.followed = False
             self._forget_channel(channel)
 
     def _forget_channel(self, channel: Channel) -> None:
@@ -231,6 +233,12 @@ class Node:
             self._left(subscription)
         self.release(channel)
         return True
+
+    def remove_traces(self, subscription: Subscription) -> None:
+        """A subscription that ended before it was live may be in presence, and others have seen it there."""
+        if subscription.presence:
+            key = (subscription.session.client, subscription.channel.name)
+            self._after(key, self._absent(subscription, tell=subscription.join_leave))
 
     def _left(self, subscription: Subscription) -> None:
         channel = subscription.channel

@@ -230,8 +230,14 @@ class Session:
         """End a subscription from the server's side, and tell the client."""
         if not reason:
             reason = UnsubscribeCode(code).reason if code in set(UnsubscribeCode) else ""
+        subscription = self.subscriptions.get(channel)
+        joining = subscription is not None and subscription.buffer is not None
         if self.hub.leave(self, channel, code, reason):
-            self.push(Push(channel=channel, unsubscribe=Unsubscribe(code=code, reason=reason)))
+            told = Unsubscribe(code=code, reason=reason)
+            if subscription is not None and joining:
+                subscription.ended = told
+            else:
+                self.push(Push(channel=channel, unsubscribe=told))
 
     def tell_refresh(self) -> None:
         """Tell the client when the session expires now."""

@@ -32,6 +32,7 @@ from everwire.wire.filters import compile_filter
 from everwire.wire.messages import (
     ClientInfo,
     Publication,
+    Push,
     Reply,
     SubRefreshRequest,
     SubRefreshResult,
@@ -79,6 +80,8 @@ class Joining:
         """The client was told: what comes from now on is sent to it."""
         subscription = self.subscription
         session = subscription.session
+        if subscription.ended is not None:
+            session.push(Push(channel=self.channel, unsubscribe=subscription.ended))
         if subscription.buffer is None or session.subscriptions.get(self.channel) is not subscription:
             return  # it has ended already
         if subscription.positioned:
@@ -223,12 +226,15 @@ async def join(
         result = await _position(subscription, options, request, allowed)
     except BaseException as error:
         hub.leave(session, name, 0, "", quiet=True)
+        hub.remove_traces(subscription)
         if isinstance(error, Gap):
             raise Disconnected(DisconnectCode.INSUFFICIENT_STATE) from None
         raise
     if session.is_closed:
         # It was closed meanwhile, and what it had then was removed: this is, too.
         hub.leave(session, name, 0, "", quiet=True)
+    if session.subscriptions.get(name) is not subscription:
+        hub.remove_traces(subscription)
     expire_later(subscription, allowed, result)
     return Joining(subscription, result)
 

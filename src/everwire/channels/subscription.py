@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from everwire.channels.channel import Channel, Encoding
 from everwire.wire.codes import DisconnectCode, UnsubscribeCode
-from everwire.wire.messages import NOTHING, ClientInfo, Publication
+from everwire.wire.messages import NOTHING, ClientInfo, Publication, Unsubscribe
 
 if TYPE_CHECKING:
     from everwire.channels.channel import Frames, Lane
@@ -41,6 +41,7 @@ class Subscription:
         filter: whether publications with these tags are for it; None: all are.
         primed: whether it has the newest publication, to which the next difference will be.
         info: what is told about it.
+        ended: with what it was ended before it was live: the client is told once it knows of it.
         buffer: publications that came before it was live, each with the offset before it; None: it is live.
         since: the offset up to which it has all, where the channel has still to be told of some of that.
         lane: the lane that it is in; None: it is reached by itself.
@@ -52,6 +53,7 @@ class Subscription:
         "channel",
         "client_side_refresh",
         "encoding",
+        "ended",
         "expiry",
         "filter",
         "info",
@@ -81,6 +83,7 @@ class Subscription:
         self.info: Raw = NOTHING
         self.buffer: list[tuple[Publication, int]] | None = []
         self.since = 0
+        self.ended: Unsubscribe | None = None
         self.lane: Lane | None = None
         self.expiry: asyncio.TimerHandle | None = None
 
@@ -118,10 +121,9 @@ class Subscription:
         Raises:
             Gap: something between them is missing.
         """
-        assert self.buffer is not None
         merged: list[Publication] = []
         last = top
-        for publication, previous in self.buffer:
+        for publication, previous in self.buffer or ():
             if publication.offset <= last:
                 continue
             if previous != last:
