@@ -100,7 +100,7 @@ class Following:
                     await self._catch_up()
                 else:
                     page = await self._node.engine.history(channel.name, log=log, limit=0)
-                    channel.seen(page.top)
+                    self._seen(channel, page.top)
                     self.position = page.top
                     self._drop_until(page.top.offset)
         except BaseException:
@@ -118,7 +118,7 @@ class Following:
         if not page.complete:
             self._problem = DisconnectCode.INSUFFICIENT_STATE
             return
-        channel.seen(page.top)
+        self._seen(channel, page.top)
         read = [(each, Position(each.offset, page.top.epoch)) for each in page.publications]
         newest = read[-1][1].offset if read else page.top.offset
         self._behind = self._behind or newest < page.top.offset
@@ -126,6 +126,10 @@ class Following:
             self._queue.clear()
         self._drop_until(newest)
         self._queue.extendleft(reversed(read))
+
+    def _seen(self, channel: Channel, top: Position) -> None:
+        if self._channel is not None:
+            channel.seen(top)  # else it was closed meanwhile, and the channel may be followed anew
 
     def _drop_until(self, offset: int) -> None:
         while self._queue and self._queue[0][1].offset <= offset:

@@ -298,7 +298,8 @@ async def _position(
         result.was_recovering = True
     recovering = result.recoverable and result.was_recovering
     page = await _read(subscription, options, request, recovering=recovering, cache=cache)
-    subscription.channel.seen(page.top)
+    if subscription.buffer is not None:
+        subscription.channel.seen(page.top)  # else it ended meanwhile, and the channel may be followed anew
     subscription.since, result.epoch, result.offset = page.top.offset, page.top.epoch, page.top.offset
     if recovering:
         most = subscription.session.hub.options.recovery_max_publication_limit
