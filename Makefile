@@ -39,8 +39,8 @@ serve: $(STAMPS)/core ## Install what is needed and start the server (HOST, PORT
 	@$(VENV)/bin/everwire serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 .PHONY: test
-test: $(STAMPS)/test $(STAMPS)/core ## Run all tests, the linters among them (ARGS for pytest)
-	@$(PY) -m pytest $(ARGS)
+test: $(STAMPS)/test $(STAMPS)/core ## Run all tests, the linters among them, in two processes (or ARGS for pytest)
+	@$(PY) -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile)
 
 .PHONY: lint
 lint: $(STAMPS)/test ## Check format, style and types
