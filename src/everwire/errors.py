@@ -443,7 +443,7 @@ class TokenError(EverwireError):
 
 
 class TokenExpired(TokenError):
-    """A token that was valid."""
+    """A token at another time than it is valid: a new one is needed."""
 
 
 class EngineError(EverwireError):
