@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from everwire.channels import hub
+from everwire.channels.api import Api
 from everwire.channels.engine import Engine
-from everwire.transports.asgi import HubApplication
-from everwire.transports.incoming import Receive, Scope, Send
+from everwire.channels.tokens import TokenOptions
+from everwire.transports.asgi import Endpoint, HubApplication
+from everwire.transports.incoming import Incoming, Receive, Scope, Send
 from everwire.transports.options import TransportOptions
+from everwire.transports.server_api import ServerApi
 from everwire.websocket.messages import Request
 from everwire.websocket.origins import Origins
 
@@ -50,7 +54,14 @@ class Hub(hub.Hub):
         origins: pages that may connect, as for :func:`everwire.serve`.
         max_size: bytes of the largest message of a client.
         max_backlog: unsent bytes of one client; one that is behind by more is closed with 3008.
-        options: all others of :class:`everwire.channels.hub.Hub`.
+        api_key: the key of the server API at ``/api``, or several while it is changed. Without one it is
+            closed.
+        options: those of :class:`everwire.channels.tokens.TokenOptions`, by which tokens of clients are
+            checked
+            (``token_hmac_secret_key`` and so on), and all others of :class:`everwire.channels.hub.Hub`.
+
+    Attributes:
+        api: the server API in this process; ``@hub.api.rpc("name")`` adds functions to it.
 
     Raises:
         ValueError, TypeError: an option does not make sense.
@@ -63,17 +74,34 @@ class Hub(hub.Hub):
         origins: Origins = "same",
         max_size: int = 1 << 16,
         max_backlog: int = 1 << 20,
+        api_key: str | Sequence[str] = (),
         **options: Any,
     ) -> None:
+        tokens = {name: options.pop(name) for name in list(options) if name.startswith("token_")}
         super().__init__(make_engine(engine), **options)
+        if tokens:
+            self.verifier = TokenOptions(**tokens).verifier()
+        self.api = Api(self)
+        self._server_api = ServerApi(self.api, key=api_key, insecure=self.insecure)
         self.transports = TransportOptions(origins=origins, max_size=max_size, max_backlog=max_backlog)
         self._application: HubApplication | None = None
 
     def asgi(self) -> HubApplication:
         """The hub as an ASGI application: ``app.mount("/connection", hub.asgi())``."""
         if self._application is None:
-            self._application = HubApplication(self, self.transports)
+            api = Endpoint(
+                name="/api",
+                http=self._answer_api,
+                methods=("POST",),
+                deep=True,
+                # Whoever has the key may come from anywhere; without one, other pages may not.
+                cross_origin=not self.insecure,
+            )
+            self._application = HubApplication(self, self.transports, [api])
         return self._application
+
+    async def _answer_api(self, app: HubApplication, incoming: Incoming) -> None:
+        await self._server_api.handle(incoming)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what an ASGI server has."""

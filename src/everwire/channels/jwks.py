@@ -35,9 +35,9 @@ logger = logging.getLogger("everwire.tokens")
 class KeySet:
     """The keys at an address, which change.
 
-    They are fetched when they are needed first, when a token names a key that is not among them (at most every
-    *cooldown* seconds) and when they are *lifetime* seconds old. While the address cannot be reached, the keys
-    that it gave last count.
+    They are fetched when they are needed first, when a token names a key that is not among them (at most
+    every *cooldown* seconds) and when they are *lifetime* seconds old. While the address cannot be reached,
+    the keys that it gave last count.
 
     Parameters:
         url: ``https:``, ``http:`` or ``file:``.

@@ -54,7 +54,8 @@ class TokenOptions:
         token_rsa_public_key: a public key in PEM, for RS256 to RS512 and PS256 to PS512; or several.
         token_ecdsa_public_key: the same for ES256, ES384 or ES512, by its curve.
         token_eddsa_public_key: the same for EdDSA (Ed25519, Ed448).
-        token_jwks_public_endpoint: where public keys are (RFC 7517): an ``https:``, ``http:`` or ``file:`` URL.
+        token_jwks_public_endpoint: where public keys are (RFC 7517): an ``https:``, ``http:`` or ``file:``
+            URL.
         token_audience: whom tokens must be for (claim ``aud``).
         token_issuer: whom tokens must be from (claim ``iss``).
         token_user_id_claim: the claim that has the user's id; dots lead into objects.
@@ -86,7 +87,8 @@ class Capability(Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         channels: their names, or what these must match.
         allow: what is allowed: ``"sub"`` subscribe, ``"pub"`` publish, ``"prs"`` presence, ``"hst"`` history.
-        match: ``""``: names as they are; ``"wildcard"``: ``*`` stands for any characters; ``"regex"``: regular
+        match: ``""``: names as they are; ``"wildcard"``: ``*`` stands for any characters; ``"regex"``:
+            regular
             expressions for the whole name.
     """
 
@@ -482,7 +484,8 @@ class Signer:
         Parameters:
             user: the user's id; empty: nobody known.
             expires: seconds from now; None: never.
-            claims: others, by name: ``info``, ``channels``, ``subs``, ``meta``, ``caps``, ``aud``, ``iss`` ...
+            claims: others, by name: ``info``, ``channels``, ``subs``, ``meta``, ``caps``, ``aud``, ``iss``
+                ...
         """
         return self.sign({"sub": user} | self._times(expires) | claims)
 
