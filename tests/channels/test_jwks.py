@@ -17,7 +17,8 @@ from channels.keys import SECRET, pair
 from everwire.channels import jwks
 from everwire.channels.jwks import KeySet
 from everwire.channels.keys import Keys
-from everwire.channels.tokens import Signer, TokenOptions, Verifier
+from everwire.channels.signing import Signer
+from everwire.channels.tokens import TokenOptions, Verifier
 from everwire.errors import CommandError, TokenError
 
 Answer = tuple[int, dict[str, str], bytes]

@@ -9,7 +9,8 @@ from conftest import Run
 
 from channels.peer import Ended, Peer, Refused, a_hub
 from everwire.channels.hub import Hub
-from everwire.channels.tokens import Signer, TokenOptions
+from everwire.channels.signing import Signer
+from everwire.channels.tokens import TokenOptions
 
 SECRET = "a secret of more than thirty-two bytes"
 SIGNER = Signer(SECRET)

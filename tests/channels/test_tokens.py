@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.keys import SECRET, pair
-from everwire.channels.tokens import Capabilities, Capability, Signer, TokenOptions, Verifier
+from everwire.channels.signing import Signer
+from everwire.channels.tokens import Capabilities, Capability, TokenOptions, Verifier
 from everwire.errors import TokenError, TokenExpired
 
 NOW = 1_700_000_000.0

@@ -140,7 +140,8 @@ def _load(url: str, timeout: float) -> Keys:
     except (OSError, ValueError, msgspec.MsgspecError) as error:
         raise EverwireError(f"{_safe(url)}: {error}") from None
     keys = Keys()
-    if not sum(isinstance(jwk, dict) and keys.add_jwk(jwk) for jwk in listed[:MAX_KEYS]):
+    found: list[Any] = [jwk for jwk in listed[:MAX_KEYS] if isinstance(jwk, dict)]
+    if not sum(keys.add_jwk(jwk) for jwk in found):
         raise EverwireError(f"{_safe(url)} has no public key that tokens are signed with")
     return keys
 

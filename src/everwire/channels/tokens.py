@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from msgspec import Meta, Raw, Struct
 
 from everwire.channels.context import Credentials
 from everwire.channels.jwks import KeySet
-from everwire.channels.keys import MIN_HMAC, Keys, signing_key, unknown_algorithm
+from everwire.channels.keys import MIN_HMAC, Keys, unknown_algorithm
 from everwire.channels.options import SubscribeOptions
 from everwire.errors import TokenError, TokenExpired
 from everwire.wire.messages import NOTHING
@@ -28,7 +28,6 @@ __all__ = [
     "Capabilities",
     "Capability",
     "ConnectionClaims",
-    "Signer",
     "SubscriptionClaims",
     "TokenOptions",
     "Verifier",
@@ -448,67 +447,3 @@ class Verifier:
 
 def _several(value: str | Sequence[str]) -> Sequence[str]:
     return (value,) if isinstance(value, str) else value
-
-
-class Signer:
-    """Makes tokens: for an application's own pages, for the command line and for tests.
-
-    Parameters:
-        key: a secret for HMAC; a private key in PEM for the others.
-        algorithm: ``"HS256"``, ``"RS256"``, ``"ES256"``, ``"EdDSA"`` and so on.
-        id: the key's id, which tokens then name (``kid``).
-        clock: seconds since 1970.
-
-    Raises:
-        ValueError: it is no such algorithm or key.
-        ImportError: the extra ``channels`` is not installed.
-    """
-
-    def __init__(
-        self,
-        key: str,
-        algorithm: str = "HS256",
-        *,
-        id: str = "",
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._algorithm, self._key = signing_key(algorithm, key)
-        self._header = _part(
-            msgspec.json.encode({"alg": algorithm, "typ": "JWT"} | ({"kid": id} if id else {}))
-        )
-        self._clock = clock
-
-    def connection(self, user: str, *, expires: float | None = 3600, **claims: Any) -> str:
-        """A connection token.
-
-        Parameters:
-            user: the user's id; empty: nobody known.
-            expires: seconds from now; None: never.
-            claims: others, by name: ``info``, ``channels``, ``subs``, ``meta``, ``caps``, ``aud``, ``iss``
-                ...
-        """
-        return self.sign({"sub": user} | self._times(expires) | claims)
-
-    def subscription(self, user: str, channel: str, *, expires: float | None = 3600, **claims: Any) -> str:
-        """A subscription token.
-
-        Parameters:
-            user: the user's id, as in the connection token; empty: nobody known.
-            channel: the channel.
-            expires: seconds from now; None: never.
-            claims: others, by name: ``info``, ``data``, ``override``, ``client``, ``aud``, ``iss`` ...
-        """
-        return self.sign({"sub": user, "channel": channel} | self._times(expires) | claims)
-
-    def _times(self, expires: float | None) -> dict[str, int]:
-        now = int(self._clock())
-        return {"iat": now} if expires is None else {"iat": now, "exp": now + int(expires)}
-
-    def sign(self, claims: Mapping[str, Any]) -> str:
-        """A token with just these claims."""
-        signed = self._header + b"." + _part(msgspec.json.encode(claims))
-        return (signed + b"." + _part(self._algorithm.sign(signed, self._key))).decode()
-
-
-def _part(data: bytes) -> bytes:
-    return urlsafe_b64encode(data).rstrip(b"=")
