@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from conftest import Run
 
-from everwire.client.inbox import FLOOD, Ended, Gate, Inbox
+from everwire.client.inbox import FLOOD, FLOODED, Ended, Gate, Inbox
 from everwire.errors import ConcurrencyError
 
 
@@ -55,9 +55,14 @@ def test_the_gate_stays_open_while_an_answer_is_waited_for_but_not_without_end(r
         await asyncio.sleep(0)
         gate.count_call(1)
         await passing
-        for item in range(4, 4 * FLOOD):
+        for item in range(4, FLOODED):
             assert not gate.shut
             box.put(item)
+        assert gate.shut
+        box.clear()
+        for _ in range(FLOOD):
+            assert not gate.shut
+            box.put(0, box.max_bytes)
         assert gate.shut
         gate.count_call(-1)
         assert gate.shut

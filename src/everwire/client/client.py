@@ -114,6 +114,7 @@ class Client(Subscriber):
         ValueError: an option has no meaning.
 
     Attributes:
+        uri: where its server is.
         state: where it is.
         id: the connection's id, as the server has named it; empty before.
     """
@@ -155,6 +156,7 @@ class Client(Subscriber):
                 "min_reconnect_delay must be from 0 to max_reconnect_delay: "
                 f"{min_reconnect_delay!r} and {max_reconnect_delay!r}"
             )
+        self.uri = uri
         self.state = ClientState.DISCONNECTED
         self.id = ""
         self.gate = Gate()
@@ -297,7 +299,8 @@ class Client(Subscriber):
             self._emitter.emit("error", failure)
         else:
             about = f" of {failure.channel!r}" if failure.channel else ""
-            self.options.logger.warning("%s%s failed: %s", failure.what, about, failure.error)
+            # Not the exception itself: who keeps the record would keep its traceback, and the client in it.
+            self.options.logger.warning("%s%s failed: %s", failure.what, about, str(failure.error))
 
     def request(self) -> wire.ConnectRequest:
         """The request to connect. (For the connector.)"""

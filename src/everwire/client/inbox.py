@@ -13,7 +13,10 @@ __all__ = ["Ended", "Gate", "Inbox"]
 T = TypeVar("T")
 
 FLOOD = 4
-"""How many times its bound an inbox may hold while an answer is waited for."""
+"""How many times its bounds an inbox may hold while an answer is waited for."""
+
+FLOODED = 1 << 14
+"""How many items it may hold then at least, if they are small: who asks with much unread is answered."""
 
 
 class Ended(Exception):
@@ -157,5 +160,7 @@ class Inbox(Generic[T]):
         share = 2 if self._full else 1
         self._full = held * share >= self.max_queue or kept * share >= self.max_bytes
         self._full = self._full and self._ending is None and bool(held)
-        flooded = self._full and (held >= self.max_queue * FLOOD or kept >= self.max_bytes * FLOOD)
+        flooded = self._full and (
+            held >= max(self.max_queue * FLOOD, FLOODED) or kept >= self.max_bytes * FLOOD
+        )
         self._gate.mark(self, full=self._full, flooded=flooded)
