@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -314,6 +315,29 @@ def test_commands_of_one_turn_go_in_one_frame(run: Run) -> None:
                 closing = asyncio.create_task(early.unsubscribe())
                 await asyncio.sleep(0)
             await closing
+
+    run(main)
+
+
+def test_a_decoder_that_fails_where_nobody_asked_ends_the_client_visibly(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async def handler(ws: everwire.Connection) -> None:
+            await ws.recv()
+            await ws.send('{"id":1,"connect":{"client":"x"}}\n{"push":{"message":{"data":"no number"}}}')
+            await ws.wait_closed()
+
+        async with everwire.serve(handler, "127.0.0.1", 0) as server:
+            one = client(server.port, decode=int)
+            waiting = one.subscribe("a")
+            with contextlib.suppress(Disconnected):
+                await one.connect()
+            with pytest.raises(Disconnected, match="internal error: ValueError"):
+                await waiting
+            assert one.state is ClientState.DISCONNECTED
+            await one.disconnect()
+        assert [kind for _, kind in take_errors(caplog)] == [ValueError]
 
     run(main)
 

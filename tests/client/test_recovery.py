@@ -226,3 +226,21 @@ def test_a_session_that_is_gone_is_made_anew(run: Run) -> None:
             assert connections[0].code == 1
 
     run(main)
+
+
+@pytest.mark.parametrize("format", ["json", "protobuf"])
+def test_differences_become_whole_payloads_again_over_a_cut(run: Run, format: Any) -> None:
+    async def main() -> None:
+        hub = a_hub()
+        hub.namespace("delta", history=100, allowed_delta_types=("fossil",), **OPEN)
+        async with cuttable(hub, format=format) as (cutter, one):
+            news = await one.subscribe("delta:a", delta="fossil")
+            sent = [{"n": n, "text": "the same words every time, and many of them " * 5} for n in range(12)]
+            for n, value in enumerate(sent):
+                await hub.publish("delta:a", value, delta=True)
+                if n == 6:
+                    cutter.cut()
+            assert [(await anext(news)).data for _ in sent] == sent
+            assert news._cursor.delta
+
+    run(main)

@@ -152,6 +152,7 @@ class Connector:
             self._host.pushed,
             timeout=options.timeout,
             max_ping_delay=options.max_ping_delay,
+            logger=options.logger,
         )
         self._refresh_at = None
         reader: asyncio.Task[None] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from everwire.wire import messages as wire
 from everwire.wire.codec import Codec
+from everwire.wire.delta import apply_difference
 from everwire.wire.position import Position
 
 __all__ = ["Cursor"]
@@ -69,4 +70,8 @@ class Cursor:
         self.position = None
 
     def _whole(self, publication: wire.Publication) -> bytes:
-        return bytes(publication.data)
+        if not self.delta:
+            return bytes(publication.data)
+        whole = apply_difference(self._codec, self._base, publication)
+        self._base = bytes(whole.data)
+        return self._base

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -74,10 +75,18 @@ class Session:
         on_push: takes pushes; it is called in order with the answers.
         timeout: seconds that an answer may take.
         max_ping_delay: seconds that a ping of the server may be late.
+        logger: where to log.
     """
 
     def __init__(
-        self, codec: Codec, gate: Gate, on_push: PushHandler, *, timeout: float, max_ping_delay: float
+        self,
+        codec: Codec,
+        gate: Gate,
+        on_push: PushHandler,
+        *,
+        timeout: float,
+        max_ping_delay: float,
+        logger: logging.Logger,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._codec = codec
@@ -85,6 +94,7 @@ class Session:
         self._on_push = on_push
         self._timeout = timeout
         self._max_ping_delay = max_ping_delay
+        self._logger = logger
         self._id = 0
         self._calls: dict[int, tuple[asyncio.Future[wire.Reply], Callable[[wire.Reply], None] | None]] = {}
         self._outbox: list[bytes] = []
@@ -242,6 +252,10 @@ class Session:
                 self.finish(*ConnectingCode.TRANSPORT_CLOSED.told, reconnect=True)
         except WireError as exc:
             self.finish(DisconnectedCode.BAD_PROTOCOL, f"bad protocol: {exc}", reconnect=False)
+        except Exception as exc:
+            # Nobody would read any more: better an end that is seen.
+            self._logger.exception("reading from the server failed")
+            self.finish(DisconnectedCode.BAD_PROTOCOL, f"internal error: {exc!r}", reconnect=False)
 
     def _answer_ping(self) -> None:
         if self._pong and self._link is not None:
