@@ -9,6 +9,7 @@ from everwire.channels import hub
 from everwire.channels.api import Api
 from everwire.channels.engine import Engine
 from everwire.channels.tokens import TokenOptions
+from everwire.engines import open_engine
 from everwire.transports.asgi import Endpoint, HubApplication
 from everwire.transports.incoming import Incoming, Receive, Scope, Send
 from everwire.transports.options import TransportOptions
@@ -19,27 +20,7 @@ from everwire.websocket.origins import Origins
 if TYPE_CHECKING:
     from everwire.websocket.listener import Listener
 
-__all__ = ["Hub", "make_engine"]
-
-
-def make_engine(engine: str | Engine | None) -> Engine:
-    """The engine that a URL names: None or ``"memory:"``, ``"sqlite:PATH"``.
-
-    Raises:
-        ValueError: there is no such engine.
-    """
-    if not isinstance(engine, str | None):
-        return engine
-    name, _, rest = (engine or "memory:").partition(":")
-    if name == "memory" and not rest:
-        from everwire.engines.memory import MemoryEngine
-
-        return MemoryEngine()
-    if name == "sqlite" and rest:
-        from everwire.engines.sqlite import SqliteEngine
-
-        return SqliteEngine(rest)
-    raise ValueError(f"there is no engine {engine!r}: take 'memory:' or 'sqlite:PATH'")
+__all__ = ["Hub"]
 
 
 class Hub(hub.Hub):
@@ -50,7 +31,7 @@ class Hub(hub.Hub):
 
     Parameters:
         engine: where the logs of channels are: None or ``"memory:"``: in this process; ``"sqlite:PATH"``: in
-            a file, to outlive it; or an engine.
+            a file, to outlive it, as in :func:`everwire.engines.open_engine`; or an engine.
         origins: pages that may connect, as for :func:`everwire.serve`.
         max_size: bytes of the largest message of a client.
         max_backlog: unsent bytes of one client; one that is behind by more is closed with 3008.
@@ -64,6 +45,7 @@ class Hub(hub.Hub):
         api: the server API in this process; ``@hub.api.rpc("name")`` adds functions to it.
 
     Raises:
+        ConfigError: there is no such engine.
         ValueError, TypeError: an option does not make sense.
     """
 
@@ -78,7 +60,7 @@ class Hub(hub.Hub):
         **options: Any,
     ) -> None:
         tokens = {name: options.pop(name) for name in list(options) if name.startswith("token_")}
-        super().__init__(make_engine(engine), **options)
+        super().__init__(open_engine(engine) if isinstance(engine, str | None) else engine, **options)
         if tokens:
             self.verifier = TokenOptions(**tokens).verifier()
         self.api = Api(self)
