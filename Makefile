@@ -78,6 +78,10 @@ conformance: $(STAMPS)/test $(STAMPS)/core ## Run other projects' protocol suite
 fuzz: $(STAMPS)/test $(STAMPS)/core ## Look for inputs that break the parsers (ARGS for tests/fuzz/run.py)
 	$(PY) tests/fuzz/run.py $(ARGS)
 
+.PHONY: chaos
+chaos: $(STAMPS)/test $(STAMPS)/core ## Cut clients and kill servers, and count what arrives (ARGS for tests/chaos/run.py)
+	$(PY) tests/chaos/run.py $(ARGS)
+
 .PHONY: soak
 soak: $(STAMPS)/test $(STAMPS)/core ## Run under load for long, watching memory (ARGS for tests/soak.py)
 	$(PY) tests/soak.py $(ARGS)
