@@ -10,12 +10,24 @@ from typing import Any
 
 import pytest
 from conftest import Run
+from msgspec import Raw
 
 import everwire
 from client.places import OPEN, Cutter, a_hub, client, connected, served
 from everwire import Unrecovered
 from everwire.client import Event, Failure
 from everwire.hub import Hub
+from everwire.wire.delta import difference, full_as_string
+from everwire.wire.json import JSON
+from everwire.wire.messages import (
+    Command,
+    ConnectResult,
+    Publication,
+    Push,
+    Reply,
+    SubscribeResult,
+    UnsubscribeResult,
+)
 
 TRANSPORTS = ["websocket", "http_stream", "sse"]
 
@@ -242,5 +254,66 @@ def test_differences_become_whole_payloads_again_over_a_cut(run: Run, format: An
                     cutter.cut()
             assert [(await anext(news)).data for _ in sent] == sent
             assert news._cursor.delta
+
+    run(main)
+
+
+def test_differences_go_on_after_a_recovery_and_one_that_does_not_fit_is_recovered(run: Run) -> None:
+    whole = [b'{"n":%d,"text":"the same words, and the same words again"}' % n for n in range(4)]
+    seen: list[Command] = []
+
+    def publication(offset: int, base: bytes | None = None) -> Publication:
+        made = Publication(data=Raw(whole[offset - 1]), offset=offset)
+        if base is None:
+            return full_as_string(JSON, made)
+        return difference(JSON, Publication(data=Raw(base)), made)
+
+    def result(*publications: Publication, **fields: Any) -> SubscribeResult:
+        return SubscribeResult(
+            recoverable=True,
+            positioned=True,
+            epoch="e",
+            delta=True,
+            publications=list(publications),
+            **fields,
+        )
+
+    # The answers to one subscription after the other, and the pushes after each.
+    recovered: dict[str, Any] = {"recovered": True, "was_recovering": True}
+    script = [
+        (result(), [publication(1)]),
+        # As Centrifugo does it: differences go on from the one that the client was sent last.
+        (result(offset=1, **recovered), [publication(2, whole[0]), publication(3, b"?" * 60 + whole[2])]),
+        (result(publication(3), offset=2, **recovered), [publication(4, whole[2])]),
+    ]
+
+    async def handler(ws: everwire.Connection) -> None:
+        async for message in ws:
+            replies: list[Reply] = []
+            for command in JSON.decode_commands(message):
+                if command.connect is not None:
+                    replies.append(Reply(id=command.id, connect=ConnectResult(client="x")))
+                    continue
+                assert command.id
+                seen.append(command)
+                if command.subscribe is None:
+                    replies.append(Reply(id=command.id, unsubscribe=UnsubscribeResult()))
+                    continue
+                answer, pushes = script.pop(0)
+                replies.append(Reply(id=command.id, subscribe=answer))
+                replies += [Reply(push=Push(channel="a", pub=each)) for each in pushes]
+            await ws.send(JSON.encode_replies(replies), text=True)
+            if len(script) == 2:
+                await ws.close(3011, "force reconnect")
+
+    async def main() -> None:
+        async with everwire.serve(handler, "127.0.0.1", 0) as server, client(server.port) as one:
+            failures: list[Event] = []
+            async with one.subscribe("a", delta="fossil") as news:
+                news.on("error", failures.append)
+                assert [(await anext(news)).raw for _ in range(4)] == whole
+            assert [isinstance(each, Failure) and each.what for each in failures] == ["delta"]
+        asked = [each.subscribe and each.subscribe.offset for each in seen]
+        assert asked == [0, 1, None, 2, None]
 
     run(main)

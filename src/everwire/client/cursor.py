@@ -40,7 +40,9 @@ class Cursor:
     def subscribed(self, result: wire.SubscribeResult) -> None:
         """Go on from where a result says: what it has of publications comes after that."""
         self.delta = result.delta
-        self._base = b""
+        if not result.recovered:
+            # After a recovery the next difference may be to the publication received last.
+            self._base = b""
         self.recoverable = result.recoverable
         has_log = result.recoverable or result.positioned
         self.position = Position(result.offset, result.epoch) if has_log else None
@@ -61,6 +63,7 @@ class Cursor:
 
     def invalidate(self) -> None:
         """Believe nothing of it any more: the next recovery fails, and says so."""
+        self._base = b""
         if self.recoverable:
             self.position = NOWHERE
 

@@ -364,7 +364,7 @@ class Membership:
 
     async def _give_up(self, session: Session, error: Exception, code: int, reason: str) -> None:
         self.end(error, code, reason)
-        session.send(wire.Command(unsubscribe=wire.UnsubscribeRequest(channel=self.channel)))
+        session.tell(wire.Command(unsubscribe=wire.UnsubscribeRequest(channel=self.channel)))
 
     def _subscribing(self, code: int, reason: str) -> None:
         self.state = SubscriptionState.SUBSCRIBING

@@ -143,6 +143,12 @@ class Session:
             raise command_error(answer.error)
         return answer
 
+    def tell(self, command: wire.Command) -> None:
+        """Send a command whose answer does not matter."""
+        self._id += 1
+        command.id = self._id
+        self.send(command)
+
     def send(self, command: wire.Command) -> None:
         """Send a command: those of one turn of the event loop together."""
         if self.over.done():

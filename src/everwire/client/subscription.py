@@ -166,8 +166,10 @@ class Subscription(Membership):
         try:
             raw = self._cursor.received(publication)
         except WireError as exc:
-            # From its last good publication on, whole.
+            # Subscribe anew: what is recovered after the last good publication begins with a whole one.
             self._report("delta", exc)
+            if self._session is not None:
+                self._session.tell(wire.Command(unsubscribe=wire.UnsubscribeRequest(channel=self.channel)))
             self.unsubscribed(2500, "bad delta")
             return
         if raw is None:
