@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from everwire.channels import hub
 from everwire.channels.api import Api
+from everwire.channels.config import load_config
 from everwire.channels.engine import Engine
+from everwire.channels.rules import Rule
 from everwire.channels.tokens import TokenOptions
 from everwire.engines import open_engine
+from everwire.errors import ConfigError
 from everwire.transports.asgi import Endpoint, HubApplication
 from everwire.transports.incoming import Incoming, Receive, Scope, Send
 from everwire.transports.options import TransportOptions
@@ -67,6 +71,22 @@ class Hub(hub.Hub):
         self._server_api = ServerApi(self.api, key=api_key, insecure=self.insecure)
         self.transports = TransportOptions(origins=origins, max_size=max_size, max_backlog=max_backlog)
         self._application: HubApplication | None = None
+
+    @classmethod
+    def from_config(cls, path: str | os.PathLike[str]) -> Self:
+        """A hub as a configuration file describes it: TOML, YAML or JSON.
+
+        Raises:
+            ConfigError: it cannot be read, or says something that it cannot mean.
+        """
+        config = load_config(path)
+        try:
+            hub = cls(**config.hub_options())
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{os.fspath(path)}: {error}") from None
+        for name, options in config.channels():
+            hub.rules.add(Rule(name, options))
+        return hub
 
     def asgi(self) -> HubApplication:
         """The hub as an ASGI application: ``app.mount("/connection", hub.asgi())``."""

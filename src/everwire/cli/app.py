@@ -25,6 +25,7 @@ COMMANDS = {
     "connect": Command("everwire.cli.connect.command", "Try out"),
     "echo": Command("everwire.cli.echo", "Try out"),
     "serve": Command("everwire.cli.serve", "Serve"),
+    "token": Command("everwire.cli.token", "Serve"),
     "bench": Command("everwire.cli.bench.command", "Measure"),
     "version": Command("everwire.cli.version", "About"),
 }

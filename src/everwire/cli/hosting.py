@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import os
 import re
 import socket
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from typer import BadParameter
 from everwire.cli.banner import describe, page_url, print_places
 from everwire.cli.listening import explained
 from everwire.cli.settings import Settings
+from everwire.errors import ConfigError
 
 if TYPE_CHECKING:
     from everwire.asgi.process import Options
@@ -47,6 +49,7 @@ __all__ = [
     "host_app",
     "is_app",
     "refuse_options",
+    "use_config",
 ]
 
 PANEL = "Applications"
@@ -182,6 +185,32 @@ def is_app(argument: str) -> bool:
     """Whether this is an application, ``module:attribute``, rather than an address."""
     name = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
     return re.fullmatch(f"{name}:{name}", argument) is not None
+
+
+def use_config(config: Path, *, insecure: bool, workers: int, check: bool) -> str:
+    """Have the hub of a configuration served: return where it is, as an application.
+
+    Raises:
+        BadParameter: the configuration is not right, or several workers are asked for.
+        Exit: it was to be checked only.
+    """
+    from everwire.channels.config import load_config
+    from everwire.cli.configured import CONFIG, hub
+
+    if insecure:
+        os.environ["EVERWIRE_INSECURE"] = "true"
+    os.environ[CONFIG] = str(config.resolve())
+    try:
+        load_config(config)
+        hub()
+    except ConfigError as error:
+        raise BadParameter(str(error)) from None
+    if check:
+        typer.echo(f"{config} is right")
+        raise typer.Exit
+    if workers > 1:
+        raise BadParameter("a hub keeps its sessions in one process; leave out --workers")
+    return "everwire.cli.configured:hub"
 
 
 def refuse_options(context: typer.Context) -> None:

@@ -43,6 +43,15 @@ def serve(
     origins: Origins = None,
     no_compression: NoCompression = False,
     max_size: MaxSize = "1MiB",
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Serve the hub that this file configures: TOML, YAML or JSON."),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Check the file of --config, and end.")] = False,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="With --config, for development: everybody may do everything."),
+    ] = False,
     loop: Annotated[Loop, typer.Option(help="Event loop; auto is uvloop if it is installed.")] = Loop.AUTO,
     # For applications
     workers: hosting.Workers = 1,
@@ -62,6 +71,12 @@ def serve(
 ) -> None:
     """Serve an ASGI application; without one, a page to try WebSockets from, an echo and a chat room."""
     app, address = (what, None) if what is not None and hosting.is_app(what) else (None, what)
+    if config is not None:
+        if app is not None:
+            raise typer.BadParameter("--config takes the place of an application; give one or the other")
+        app, factory = hosting.use_config(config, insecure=insecure, workers=workers, check=check), True
+    elif check or insecure:
+        raise typer.BadParameter("--check and --insecure are for --config FILE")
     if fd is not None and (host, port, unix) != (None, None, None):
         raise typer.BadParameter("--fd takes the place of a host and a port; give one or the other")
     listen_host, listen_port = options.parse_address(address, host, port, unix)
