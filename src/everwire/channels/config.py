@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast, get_type_hints
 
 import msgspec
 from msgspec import Struct, field
@@ -93,18 +93,26 @@ def _section(
 
 
 Names = str | list[str]
-Client = _section(
-    "Client",
-    HubOptions,
-    without={"insecure"},
-    origins=list[str] | None,
-    max_size=int | None,
-    max_backlog=int | None,
-)
-Token = _section("Token", TokenOptions, strip="token_")
-Options = _section("Options", ChannelOptions, without={"type"})
-Namespace = _section("Namespace", ChannelOptions, without={"type"}, name=str | None)
-Patterned = _section("Patterned", ChannelOptions, without={"type"}, pattern=str | None)
+if TYPE_CHECKING:
+    # They are made from the classes of the options: to type checkers anything.
+    Client: TypeAlias = Any
+    Token: TypeAlias = Any
+    Options: TypeAlias = Any
+    Namespace: TypeAlias = Any
+    Patterned: TypeAlias = Any
+else:
+    Client = _section(
+        "Client",
+        HubOptions,
+        without={"insecure"},
+        origins=list[str] | None,
+        max_size=int | None,
+        max_backlog=int | None,
+    )
+    Token = _section("Token", TokenOptions, strip="token_")
+    Options = _section("Options", ChannelOptions, without={"type"})
+    Namespace = _section("Namespace", ChannelOptions, without={"type"}, name=str | None)
+    Patterned = _section("Patterned", ChannelOptions, without={"type"}, pattern=str | None)
 
 
 class Api(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -116,9 +124,9 @@ class Api(Struct, kw_only=True, forbid_unknown_fields=True):
 class Channel(Struct, kw_only=True, forbid_unknown_fields=True):
     """Which channels there are."""
 
-    without_namespace: Options | None = None  # type: ignore[valid-type]
-    namespaces: list[Namespace] = []  # type: ignore[valid-type]
-    patterns: list[Patterned] = []  # type: ignore[valid-type]
+    without_namespace: Options | None = None
+    namespaces: list[Namespace] = []
+    patterns: list[Patterned] = []
 
 
 class Config(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -137,8 +145,8 @@ class Config(Struct, kw_only=True, forbid_unknown_fields=True):
     engine: str = "memory:"
     name: str = ""
     insecure: bool = False
-    client: Client = field(default_factory=Client)  # type: ignore[valid-type]
-    token: Token = field(default_factory=Token)  # type: ignore[valid-type]
+    client: Client = field(default_factory=Client)
+    token: Token = field(default_factory=Token)
     api: Api = field(default_factory=Api)
     channel: Channel = field(default_factory=Channel)
 
@@ -223,7 +231,7 @@ class Source:
             self._fail("nested too deeply", 0)
         if not isinstance(found, dict):
             self._fail(f"has sections and options, not just {type(found).__name__}", 1)
-        return found
+        return cast(dict[str, Any], found)
 
     def _parse(self) -> Any:
         if self.kind == ".toml":
@@ -342,10 +350,11 @@ def known_names() -> list[str]:
 
 def _renamed(raw: Any) -> Any:
     """The same with our names for Centrifugo's."""
-    if isinstance(raw, dict):
-        return {ALIASES.get(key, key): _renamed(value) for key, value in raw.items()}
-    if isinstance(raw, list):
-        return [_renamed(each) for each in raw]
+    given: object = raw
+    if isinstance(given, dict):
+        return {ALIASES.get(key, key): _renamed(value) for key, value in cast(dict[str, Any], given).items()}
+    if isinstance(given, list):
+        return [_renamed(each) for each in given]
     return raw
 
 
@@ -354,7 +363,7 @@ def _from_environment(config: Config, environ: Mapping[str, str]) -> None:
     for section in (None, *SECTIONS):
         target: Any = config if section is None else getattr(config, section)
         prefix = "EVERWIRE_" if section is None else f"EVERWIRE_{section.upper()}_"
-        hints = get_type_hints(type(target))
+        hints = get_type_hints(cast(Any, type(target)))
         for name in ("engine", "name", "insecure") if section is None else target.__struct_fields__:
             value = environ.get(prefix + name.upper())
             if value is None:
