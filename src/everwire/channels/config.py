@@ -338,14 +338,17 @@ class Source:
         raise ConfigError(f"{self.file}{f', line {line}' if line else ''}: {problem}") from None
 
 
+KINDS: list[Any] = [Config, Client, Token, Api, Channel, Namespace, Patterned]
+
+
+def names_of(kind: Any) -> list[str]:
+    """The names of the fields of a section."""
+    return [each.name for each in msgspec.structs.fields(kind)]
+
+
 def known_names() -> list[str]:
     """The names of all options and sections."""
-    names = {
-        name
-        for kind in (Config, Client, Token, Api, Channel, Namespace, Patterned)
-        for name in kind.__struct_fields__
-    }
-    return sorted(names | set(ALIASES))
+    return sorted({name for kind in KINDS for name in names_of(kind)} | set(ALIASES))
 
 
 def _renamed(raw: Any) -> Any:
@@ -354,7 +357,7 @@ def _renamed(raw: Any) -> Any:
     if isinstance(given, dict):
         return {ALIASES.get(key, key): _renamed(value) for key, value in cast(dict[str, Any], given).items()}
     if isinstance(given, list):
-        return [_renamed(each) for each in given]
+        return [_renamed(each) for each in cast(Any, given)]
     return raw
 
 
