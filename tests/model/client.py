@@ -176,7 +176,13 @@ class Client:
         if subscribe is not None:
             since = Position(subscribe.offset, subscribe.epoch) if subscribe.recover else None
             self._asked[mine] = subscribe.channel, since
-        await self.link.send_commands(self.link.codec.encode_commands((Command(id=mine, **fields),)))
+        frame = self.link.codec.encode_commands((Command(id=mine, **fields),))
+        try:
+            await self.link.send_commands(frame)
+        except Lost:
+            self._replies.pop(mine, None)
+            future.cancel() or future.exception()
+            raise
         reply = await future
         if reply.error is not None:
             raise Refused(reply.error.code, reply.error.message)
@@ -197,8 +203,11 @@ class Client:
 
     def on_frame(self, frame: bytes | str) -> None:
         """Something has come."""
-        assert self.link is not None
-        for reply in self.link.codec.decode_replies(frame):
+        link = self.link
+        assert link is not None
+        for reply in link.codec.decode_replies(frame):
+            if self.link is not link:
+                break  # this frame has told of the end
             if reply.id:
                 if reply.subscribe is not None:
                     self._on_subscribed(*self._asked.pop(reply.id), reply.subscribe)
@@ -254,6 +263,8 @@ class Client:
             self._on_join(channel, push.join)
         elif push.leave is not None:
             self._on_leave(channel, push.leave)
+        elif push.disconnect is not None:
+            self.on_end(push.disconnect.code)
         elif push.unsubscribe is not None:
             self._off(channel)
             if push.unsubscribe.code < 2500:

@@ -17,7 +17,7 @@ from model.link import LocalLink
 from model.unsteady import UnsteadyEngine
 
 CHANNELS = ("one", "two")
-FORMATS = ("json", "protobuf", "json", "protobuf")
+KINDS = ("json", "protobuf", "json", "protobuf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,18 @@ class Act:
 
 
 class World:
-    """Clients over links of their own to one hub, whose logs are small."""
+    """Clients over links of their own to one hub, whose logs are small.
+
+    Attributes:
+        kinds: of links, one for each client.
+    """
+
+    kinds: tuple[str, ...] = KINDS
 
     def __init__(self, seed: int, *, history: int = 4, ttl: float = 60.0) -> None:
         self.clock = ManualClock()
         self.engine = UnsteadyEngine(random.Random(seed), clock=self.clock)
-        self.hub = Hub(self.engine, presence_ttl=1e6, recovery_max_publication_limit=0)
+        self.hub = self.make_hub(presence_ttl=1e6, recovery_max_publication_limit=0)
         self.hub.clock = self.clock
         self.hub.namespace(
             "",
@@ -48,9 +54,9 @@ class World:
             allow_presence_for_client=True,
         )
         self.hub.on_connect(self._connect)
-        self.links: list[LocalLink] = []
+        self.links: list[Any] = []
         self.clients = [
-            Client(f"u{number}", self._opener(format), self._judge) for number, format in enumerate(FORMATS)
+            Client(f"u{number}", self.opener(kind), self._judge) for number, kind in enumerate(self.kinds)
         ]
         self.online = set[int]()
         self.acknowledged: list[tuple[str, int]] = []
@@ -59,9 +65,15 @@ class World:
     async def _connect(self, ctx: Context) -> Credentials:
         return Credentials(user=ctx.data)
 
-    def _opener(self, format: str) -> Callable[[Client], Awaitable[LocalLink]]:
+    def make_hub(self, **options: Any) -> Hub:
+        """The hub of this world."""
+        return Hub(self.engine, **options)
+
+    def opener(self, kind: str) -> Callable[[Client], Awaitable[Any]]:
+        """What opens the links of a client."""
+
         async def open_link(client: Client) -> LocalLink:
-            link = LocalLink(self.hub, client, format)
+            link = LocalLink(self.hub, client, kind)
             self.links.append(link)
             return link
 
@@ -192,6 +204,10 @@ class World:
                     assert members == there, f"joins and leaves tell otherwise to {client.user} in {channel}"
         count = sum(client.link is not None for client in self.clients)
         assert self.hub.info().clients == count
+
+    async def start(self) -> None:
+        """Begin."""
+        await self.hub.start()
 
     async def close(self) -> None:
         """End it."""
