@@ -74,6 +74,10 @@ bench: $(STAMPS)/test $(STAMPS)/core ## Measure, against other libraries (ARGS f
 conformance: $(STAMPS)/test $(STAMPS)/core ## Run other projects' protocol suites in full (ARGS for the runner)
 	$(PY) tests/conformance/run.py --full $(ARGS)
 
+.PHONY: sdk-tests
+sdk-tests: $(STAMPS)/test $(STAMPS)/core ## Run the suites of Centrifugo's SDKs against a hub (JS=PATH, a checkout of centrifuge-js)
+	$(PY) tests/sdk/run.py $(if $(JS),--js $(JS)) $(ARGS)
+
 .PHONY: fuzz
 fuzz: $(STAMPS)/test $(STAMPS)/core ## Look for inputs that break the parsers (ARGS for tests/fuzz/run.py)
 	$(PY) tests/fuzz/run.py $(ARGS)

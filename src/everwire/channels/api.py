@@ -260,19 +260,21 @@ class Api:
     async def _publish(self, params: Publish) -> Any:
         _need("channel", params.channel)
         position = await self._hub.publish(params.channel, params.payload(), **params.options())
-        return {"offset": position.offset, "epoch": position.epoch}
+        return _position(position)
 
     async def _broadcast(self, params: Broadcast) -> Any:
         _need("channels", params.channels)
         _check_count("channels", len(params.channels))
         responses: list[dict[str, Any]] = []
+        if not all(params.channels):
+            raise BadRequest("bad request: one of channels is empty")
         for each in await self._hub.broadcast(params.channels, params.payload(), **params.options()):
             if isinstance(each, CommandError):
                 responses.append({"error": _error(each)})
             elif isinstance(each, EverwireError):
                 responses.append({"error": INTERNAL})
             else:
-                responses.append({"result": {"offset": each.offset, "epoch": each.epoch}})
+                responses.append({"result": _position(each)})
         return {"responses": responses}
 
     async def _subscribe(self, params: Subscribe) -> Any:
@@ -370,6 +372,11 @@ class Api:
             raise CommandError(code, f"no function was added for the method {params.method[:50]!r}")
         raw = bytes(params.params)
         return {"data": await call(function, msgspec.json.decode(raw) if raw else None)}
+
+
+def _position(position: Position) -> dict[str, Any]:
+    """Where a publication is; nothing without a log."""
+    return {"offset": position.offset, "epoch": position.epoch} if position.epoch else {}
 
 
 def _error(error: CommandError) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from everwire.channels import subscribing
 from everwire.channels.context import Context, Credentials, as_credentials
-from everwire.channels.options import SubscribeOptions
+from everwire.channels.options import SubscribeOptions, as_ttl
 from everwire.channels.payload import as_raw
 from everwire.channels.rules import call
 from everwire.errors import CommandError, Disconnected, TokenError, TokenExpired
@@ -72,7 +72,7 @@ def _result(session: Session, credentials: Credentials, subs: dict[str, Subscrib
         client=session.client,
         version=hub.version,
         expires=asks,
-        ttl=max(int(left), 1) if asks else 0,
+        ttl=as_ttl(left) if asks else 0,
         data=as_raw(credentials.data),
         subs=subs,
         ping=int(hub.options.ping_interval) if carrier.pings else 0,
@@ -200,7 +200,7 @@ async def refresh(session: Session, id: int, request: RefreshRequest) -> None:
     if session.expire_at and left <= 0:
         raise Disconnected(DisconnectCode.EXPIRED)
     expire_later(session)
-    result = RefreshResult(expires=left > 0, ttl=max(int(left), 1) if left > 0 else 0)
+    result = RefreshResult(expires=left > 0, ttl=as_ttl(left) if left > 0 else 0)
     session.reply(Reply(id=id, refresh=result))
 
 

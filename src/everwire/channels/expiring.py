@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from everwire.channels.context import Context
-from everwire.channels.options import SubscribeOptions
+from everwire.channels.options import SubscribeOptions, as_ttl
 from everwire.channels.rules import call
 from everwire.channels.subscription import Subscription
 from everwire.errors import CommandError
@@ -25,7 +25,7 @@ def expire_later(
         return
     left = allowed.expire_at - hub.clock()
     if allowed.client_side_refresh:
-        result.expires, result.ttl = True, max(int(left), 1)
+        result.expires, result.ttl = True, as_ttl(left)
         left += hub.options.expired_close_delay
     subscription.expiry = hub.loop.call_later(max(left, 0), _expired, subscription)
 

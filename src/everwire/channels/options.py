@@ -8,7 +8,9 @@ from typing import Any, Literal, cast
 
 from everwire.channels.engine import LogOptions
 
-__all__ = ["ChannelOptions", "HubOptions", "SubscribeOptions", "as_subscribe_options"]
+__all__ = ["ChannelOptions", "HubOptions", "SubscribeOptions", "as_subscribe_options", "as_ttl"]
+
+MAX_TTL = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,11 @@ def as_subscribe_options(answer: object) -> SubscribeOptions:
         "a subscribe hook returns SubscribeOptions, a dict of them or None, and raises Forbidden to refuse; "
         f"it returned {type(answer).__name__}"
     )
+
+
+def as_ttl(left: float) -> int:
+    """Seconds that are left as clients are told: at least one, at most what their formats can carry."""
+    return min(max(int(left), 1), MAX_TTL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from everwire.channels.carrier import Carrier, Origin
 from everwire.channels.commands import COMMANDS, Handler
+from everwire.channels.options import as_ttl
 from everwire.errors import CommandError, Disconnected, EngineError, WireError
 from everwire.wire.codes import DisconnectCode, ErrorCode, UnsubscribeCode
 from everwire.wire.messages import (
@@ -241,8 +242,8 @@ class Session:
 
     def tell_refresh(self) -> None:
         """Tell the client when the session expires now."""
-        left = int(self.expire_at - self.hub.clock()) if self.expire_at else 0
-        self.push(Push(refresh=Refresh(expires=left > 0, ttl=max(left, 0))))
+        left = self.expire_at - self.hub.clock() if self.expire_at else 0
+        self.push(Push(refresh=Refresh(expires=left > 0, ttl=as_ttl(left) if left > 0 else 0)))
 
     # Time
 

@@ -322,7 +322,7 @@ class PresenceResult(WireMessage):
 
     NUMBERS = {"presence": 1}
 
-    presence: dict[str, ClientInfo] = {}
+    presence: dict[str, ClientInfo] = field(default_factory=lambda: dict[str, ClientInfo]())
 
 
 class PresenceStatsRequest(WireMessage):
