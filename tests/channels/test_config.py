@@ -132,6 +132,13 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, old: str, new: str, me
     [
         ("yaml", "client:\n  ping_intervall: 3\n", "line 2: there is no option 'ping_intervall'"),
         ("yaml", "channel:\n  namespaces:\n    - name: a\n    - name: b\n      ttl: x\n", "line 5: "),
+        (
+            "toml",
+            "[channel]\nhistory_size = 10\n",
+            "line 2: there is no option 'history' in [channel]; it belongs into "
+            "[channel.without_namespace] or [[channel.namespaces]] or [[channel.patterns]]",
+        ),
+        ("toml", "key = 'x'\n", "there is no option 'key' outside of sections; it belongs into [api]"),
         ("yaml", "a: [", "line 1: no valid YAML"),
         ("json", '{"channel":\n{"namespaces":[\n{"name":"a"},\n{"history":"x"}]}}', "line 4: "),
         ("json", "{", "line 1: no valid JSON"),

@@ -264,9 +264,7 @@ class Source:
             unknown = re.search(r"unknown field `(.*?)`", what)
             if unknown is not None:
                 name = unknown[1]
-                close = difflib.get_close_matches(name, known_names(), n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                self._fail(f"there is no option {name!r}{hint}", self.line(f"{path or '$'}.{name}"))
+                self._fail(_unknown(name, path), self.line(f"{path or '$'}.{name}"))
             self._fail(f"{path.removeprefix('$.')}: {what[0].lower()}{what[1:]}", self.line(path))
 
     def check(self, config: Config) -> None:
@@ -339,11 +337,35 @@ class Source:
 
 
 KINDS: list[Any] = [Config, Client, Token, Api, Channel, Namespace, Patterned]
+SECTION_KINDS: dict[str, Any] = {
+    "": Config,
+    "[client]": Client,
+    "[token]": Token,
+    "[api]": Api,
+    "[channel]": Channel,
+    "[channel.without_namespace]": Options,
+    "[[channel.namespaces]]": Namespace,
+    "[[channel.patterns]]": Patterned,
+}
+"""The sections as TOML names them; the first has what is in none."""
 
 
 def names_of(kind: Any) -> list[str]:
     """The names of the fields of a section."""
     return [each.name for each in msgspec.structs.fields(kind)]
+
+
+def _unknown(name: str, path: str) -> str:
+    """What to say of an option that its section does not have: what is meant perhaps, or where it belongs."""
+    inside = re.sub(r"\[.*?\]", "", path).removeprefix("$").removeprefix(".")
+    section = f"[[{inside}]]" if "[" in path else f"[{inside}]" if inside else ""
+    homes = [home for home, kind in SECTION_KINDS.items() if home and name in names_of(kind)]
+    if homes:
+        where = f"in {section}" if section else "outside of sections"
+        return f"there is no option {name!r} {where}; it belongs into {' or '.join(homes)}"
+    own = names_of(SECTION_KINDS[section]) if section in SECTION_KINDS else known_names()
+    close = difflib.get_close_matches(name, own, n=1) or difflib.get_close_matches(name, known_names(), n=1)
+    return f"there is no option {name!r}" + (f"; did you mean {close[0]!r}?" if close else "")
 
 
 def known_names() -> list[str]:
