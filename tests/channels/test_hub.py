@@ -14,7 +14,7 @@ from channels.test_subscribing import connected, open_hub
 from everwire.channels import following
 from everwire.channels.context import Credentials
 from everwire.channels.engine import Position
-from everwire.errors import CommandError, ConcurrencyError, Disconnected, UnknownChannel
+from everwire.errors import BadRequest, CommandError, ConcurrencyError, Disconnected, UnknownChannel
 
 
 def test_publishing_returns_positions(run: Run) -> None:
@@ -25,6 +25,8 @@ def test_publishing_returns_positions(run: Run) -> None:
             first, second = await hub.publish("a", 1), await hub.publish("a", 2)
             assert (first.offset, second.offset) == (1, 2) and first.epoch == second.epoch != ""
             assert await hub.publish("plain:a", 1) == (0, "")
+            with pytest.raises(BadRequest, match="not empty"):
+                await hub.publish("", 1)
             with pytest.raises(UnknownChannel, match="was declared"):
                 await hub.publish("other:a", 1)
             with pytest.raises(TypeError):

@@ -20,7 +20,7 @@ from everwire.channels.patterns import Pattern
 from everwire.channels.payload import encode
 from everwire.channels.reaching import Reaching
 from everwire.channels.rules import Rule, SubscribeHook
-from everwire.errors import CommandError, EverwireError, UnknownChannel
+from everwire.errors import BadRequest, CommandError, EverwireError, UnknownChannel
 from everwire.wire.codes import DisconnectCode, ErrorCode
 from everwire.wire.messages import ClientInfo, Publication
 
@@ -344,6 +344,8 @@ class Hub(Reaching, Node):
         return Following(self, self.hold(channel, self._rule(channel)), since)
 
     def _rule(self, channel: str) -> Rule:
+        if not channel:
+            raise BadRequest("the name of a channel is not empty")
         rule = self.rules.find(channel)
         if rule is None:
             raise UnknownChannel(
