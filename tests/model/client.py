@@ -179,7 +179,7 @@ class Client:
         frame = self.link.codec.encode_commands((Command(id=mine, **fields),))
         try:
             await self.link.send_commands(frame)
-        except Lost:
+        except BaseException:
             self._replies.pop(mine, None)
             future.cancel() or future.exception()
             raise

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import httpx
 from transports.clients import Ended, client
 from transports.sites import Site, site
 
@@ -47,7 +48,7 @@ class RemoteLink:
                     raise Lost
             else:
                 await self._remote.send_frame(frame)
-        except (Ended, AssertionError, everwire.EverwireError):
+        except (Ended, AssertionError, everwire.EverwireError, httpx.HTTPError):
             # It has ended meanwhile: requests of streams and tunnels are answered with 404 then.
             if self._reader is not None:
                 await asyncio.wait([self._reader])
