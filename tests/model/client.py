@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,10 +12,12 @@ import msgspec
 from everwire.channels.engine import Position
 from everwire.wire.codec import Codec
 from everwire.wire.codes import UnsubscribeCode
+from everwire.wire.delta import FOSSIL, apply_difference
 from everwire.wire.messages import (
     ClientInfo,
     Command,
     ConnectRequest,
+    FilterNode,
     Join,
     Leave,
     PresenceRequest,
@@ -39,6 +41,15 @@ class Link(Protocol):
     async def cut(self) -> None:
         """Lose the connection without a word."""
         ...
+
+
+EVEN = FilterNode(key="parity", cmp="eq", val="0")
+"""Publications of even values."""
+
+
+def payload(value: int) -> dict[str, Any]:
+    """What is published: mostly the same each time, so that differences are worth while."""
+    return {"text": "what stays the same, and is long enough to be worth leaving out", "value": value}
 
 
 OpenLink = Callable[["Client"], Awaitable[Link]]
@@ -82,12 +93,14 @@ class Client:
         segments: what it got, by channel.
         recovered, unrecovered: how often it was, and was not.
         insufficient: how often it was told that something had been lost.
+        wishes: how it subscribes: with ``"delta"``, ``"filter"``, ``"compact"``.
         members: who is in a channel, as joins and leaves tell after a first look.
         ended: the codes with which connections were ended by the server.
     """
 
-    def __init__(self, user: str, open_link: OpenLink, judge: Judge) -> None:
+    def __init__(self, user: str, open_link: OpenLink, judge: Judge, wishes: Sequence[str] = ()) -> None:
         self.user = user
+        self.wishes = wishes
         self.client = ""
         self.link: Link | None = None
         self.wanted: set[str] = set()
@@ -98,6 +111,8 @@ class Client:
         self.insufficient = 0
         self.members: dict[str, dict[str, ClientInfo]] = {}
         self.ended: list[int] = []
+        self._bases: dict[str, bytes] = {}
+        self._numbers: dict[int, str] = {}
         self._open_link = open_link
         self._judge = judge
         self._lock = asyncio.Lock()
@@ -137,7 +152,7 @@ class Client:
 
     async def publish(self, channel: str, value: Any) -> None:
         """Publish as a client."""
-        data = msgspec.Raw(msgspec.json.encode(value))
+        data = msgspec.Raw(msgspec.json.encode(payload(value)))
         await self.ask(publish=PublishRequest(channel=channel, data=data))
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
@@ -191,6 +206,12 @@ class Client:
     async def _subscribe(self, channel: str) -> None:
         segments = self.segments.get(channel)
         request = SubscribeRequest(channel=channel, join_leave=True)
+        if "delta" in self.wishes:
+            request.delta = FOSSIL
+        if "filter" in self.wishes:
+            request.tf = EVEN
+        if "compact" in self.wishes:
+            request.flag = 1
         if segments:
             since = segments[-1].position
             request.recover, request.offset, request.epoch = True, since.offset, since.epoch
@@ -227,6 +248,7 @@ class Client:
     def _down(self) -> None:
         self.link = None
         self.live.clear()
+        self._numbers.clear()
         self.members.clear()
         replies, self._replies = self._replies, {}
         self._asked.clear()
@@ -241,6 +263,9 @@ class Client:
 
     def _on_subscribed(self, channel: str, since: Position | None, result: SubscribeResult) -> None:
         assert result.was_recovering == (since is not None)
+        assert result.delta == ("delta" in self.wishes)
+        if result.id:
+            self._numbers[result.id] = channel
         self.live.add(channel)
         segments = self.segments.setdefault(channel, [])
         if since is not None:
@@ -252,11 +277,12 @@ class Client:
             for publication in result.publications:
                 self._take(channel, publication)
         else:
+            self._bases.pop(channel, None)
             assert not result.publications, "what is not recovered is not sent in part"
             segments.append(Segment(Position(result.offset, result.epoch)))
 
     def _on_push(self, push: Push) -> None:
-        channel = push.channel
+        channel = self._numbers[push.id] if push.id else push.channel
         if push.pub is not None:
             self._take(channel, push.pub)
         elif push.join is not None:
@@ -283,5 +309,9 @@ class Client:
 
     def _take(self, channel: str, publication: Publication) -> None:
         assert channel in self.live, "a publication of a channel that it is not subscribed to"
-        value = msgspec.json.decode(publication.data)
+        if "delta" in self.wishes:
+            assert self.link is not None
+            publication = apply_difference(self.link.codec, self._bases.get(channel, b""), publication)
+            self._bases[channel] = bytes(publication.data)
+        value = msgspec.json.decode(publication.data)["value"]
         self.segments[channel][-1].got.append((publication.offset, value))

@@ -24,6 +24,7 @@ class LocalLink:
         self._client = client
         self._way: collections.deque[bytes | int] = collections.deque()
         self._open = True
+        self.error: Exception | None = None
         self._session = hub.open(self, Origin())
 
     def feeds(self, codec: object) -> Feed:
@@ -50,7 +51,11 @@ class LocalLink:
             self._open = False
             self._client.on_end(what)
         else:
-            self._client.on_frame(what)
+            try:
+                self._client.on_frame(what)
+            except Exception as error:
+                self.error = error
+                self._open = False
         self._way.popleft()
         if self._way:
             asyncio.get_running_loop().call_soon(self._arrive)

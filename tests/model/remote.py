@@ -13,11 +13,19 @@ from transports.sites import Site, site
 
 import everwire
 from everwire.channels.hub import Hub
+from everwire.errors import WireError
 from everwire.wire.formats import codec
 from model.client import Client, Lost
 from model.world import World
 
-KINDS = ("websocket-json", "websocket-protobuf", "sse-json", "http_stream-protobuf", "long_poll-json")
+KINDS = (
+    "websocket-json delta",
+    "websocket-protobuf",
+    "sse-json",
+    "http_stream-protobuf delta",
+    "long_poll-json filter",
+    "long_poll-protobuf",
+)
 
 
 class RemoteLink:
@@ -31,6 +39,7 @@ class RemoteLink:
         self._opening = False
         self._ready = asyncio.Event()
         self.over = False
+        self.error: Exception | None = None
 
     async def send_commands(self, frame: bytes) -> None:
         first, self._opening = not self._opening, True
@@ -69,6 +78,8 @@ class RemoteLink:
                 self._ready.set()
         except Ended as ended:
             self._end(ended.code)
+        except (AssertionError, WireError) as error:
+            self.error = error
         finally:
             self.over = True
             self._ready.set()

@@ -53,6 +53,7 @@ class UnsteadyEngine(MemoryEngine):
         lost: events that were lost.
         times: how often a channel was followed, and then not.
         pending: events that were not told yet.
+        even: values that are tagged as even.
         ledger: all that was ever put into the log of a channel, by offset.
     """
 
@@ -61,7 +62,8 @@ class UnsteadyEngine(MemoryEngine):
         self.chance = chance
         self.losing: set[str] = set()
         self.lost = 0
-        self.ledger: dict[str, dict[int, Any]] = {}
+        self.ledger: dict[str, dict[int, int]] = {}
+        self.even: set[int] = set()
         self.times: dict[str, int] = {}
         self.pending: collections.deque[tuple[Callable[..., None], str, tuple[Any, ...], int]] = (
             collections.deque()
@@ -115,8 +117,10 @@ class UnsteadyEngine(MemoryEngine):
         await self._wait()
         outcome = await super().publish(channel, publication, **options)
         if not outcome.duplicate and outcome.position.offset:
-            value = msgspec.json.decode(publication.data)
+            value = msgspec.json.decode(publication.data)["value"]
             self.ledger.setdefault(channel, {})[outcome.position.offset] = value
+            if publication.tags == {"parity": "0"}:
+                self.even.add(value)
         await self._wait()
         return outcome
 

@@ -180,10 +180,11 @@ class Channel:
     def go_live(self, subscription: Subscription, late: Sequence[Publication]) -> None:
         """From now on the subscription is sent what comes; first *late*, what came while it could not be."""
         for publication in late:
-            if subscription.filter is None or subscription.filter(publication.tags):
+            sent = subscription.filter is None or subscription.filter(publication.tags)
+            if sent:
                 subscription.send(Frames(self, publication, delta=False), primed=False)
+            subscription.primed = not subscription.encoding.delta or (sent and publication is self.last)
         if late:
-            subscription.primed = not subscription.encoding.delta or late[-1] is self.last
             subscription.since = max(subscription.since, late[-1].offset) if subscription.positioned else 0
         if self.position is None or self.position.offset >= subscription.since:
             subscription.since = 0
