@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from everwire.channels import hub
@@ -87,6 +88,16 @@ class Hub(hub.Hub):
         for name, options in config.channels():
             hub.rules.add(Rule(name, options))
         return hub
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Begin and end with an application that mounts the hub: ``FastAPI(lifespan=hub.lifespan)``.
+
+        Frameworks do not tell mounted applications of start and end. Without this the hub begins when it is
+        first used, and nothing ends it.
+        """
+        async with self:
+            yield
 
     def asgi(self) -> HubApplication:
         """The hub as an ASGI application: ``app.mount("/connection", hub.asgi())``."""

@@ -14,7 +14,14 @@ from channels.test_subscribing import connected, open_hub
 from everwire.channels import following
 from everwire.channels.context import Credentials
 from everwire.channels.engine import Position
-from everwire.errors import BadRequest, CommandError, ConcurrencyError, Disconnected, UnknownChannel
+from everwire.errors import (
+    BadRequest,
+    CommandError,
+    ConcurrencyError,
+    Disconnected,
+    EngineError,
+    UnknownChannel,
+)
 
 
 def test_publishing_returns_positions(run: Run) -> None:
@@ -209,5 +216,23 @@ def test_presence_lasts_as_long_as_the_session_is_heard_of(run: Run) -> None:
                 await peer.until(lambda: {} in peer.got)
                 peer.session.receive("{}")
                 assert len(await hub.presence("a")) == 1
+
+    run(main)
+
+
+def test_a_hub_begins_when_it_is_first_used(run: Run) -> None:
+    async def main() -> None:
+        hub = open_hub(history=10)
+        first, second = await asyncio.gather(hub.publish("a", 1), hub.publish("a", 2))
+        assert {first.offset, second.offset} == {1, 2}
+        await hub.close()
+        with pytest.raises(EngineError):
+            await hub.publish("a", 3)
+
+        hub = open_hub(history=10)
+        async with hub.subscribe("a") as here:
+            await hub.publish("a", 1)
+            assert (await anext(here)).offset == 1
+        await hub.close()
 
     run(main)

@@ -89,6 +89,7 @@ class Following:
     async def _begin(self) -> None:
         if self._begun or self._channel is None:
             return
+        await self._node.ready()
         self._begun = True
         channel = self._channel
         channel.add_follower(self)

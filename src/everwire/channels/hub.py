@@ -229,6 +229,15 @@ class Hub(Reaching, Node):
             raise RuntimeError("the hub was started in another event loop")
         await asyncio.shield(self._starting)
 
+    async def ready(self) -> None:
+        """Begin, if that was not done yet: what is called first does it."""
+        if self._starting is None:
+            if self._closing:
+                return  # it was closed: the engine says so
+            await self.start()
+        elif not self._starting.done():
+            await asyncio.shield(self._starting)
+
     async def close(self, code: int = DisconnectCode.SHUTDOWN, reason: str = "") -> None:
         """End all sessions (clients come back after 3001), then the engine."""
         if self._starting is None or self._closing:
@@ -293,6 +302,7 @@ class Hub(Reaching, Node):
         """
         rule = self._rule(channel)
         payload = encode(data)
+        await self.ready()
         if rule.check is not None:
             rule.check(payload)
         publication = Publication(data=payload, info=info, tags=dict(tags) if tags else {})
@@ -362,6 +372,7 @@ class Hub(Reaching, Node):
             CommandError: the channel has no presence (108), or there is no such channel (102).
         """
         self._needs_presence(channel)
+        await self.ready()
         return dict(await self.engine.presence(channel))
 
     async def presence_stats(self, channel: str) -> PresenceStats:
@@ -371,6 +382,7 @@ class Hub(Reaching, Node):
             CommandError: the channel has no presence (108), or there is no such channel (102).
         """
         self._needs_presence(channel)
+        await self.ready()
         return await self.engine.presence_stats(channel)
 
     def _needs_presence(self, channel: str) -> None:
@@ -393,6 +405,7 @@ class Hub(Reaching, Node):
             CommandError: the channel has no log (108), or there is no such channel (102).
         """
         rule = self._needs_log(channel)
+        await self.ready()
         return await self.engine.history(
             channel, log=rule.options.log, since=since, limit=limit, reverse=reverse
         )
@@ -404,6 +417,7 @@ class Hub(Reaching, Node):
             CommandError: the channel has no log (108), or there is no such channel (102).
         """
         self._needs_log(channel)
+        await self.ready()
         await self.engine.remove_history(channel)
 
     async def channels(self, pattern: str = "") -> dict[str, int]:

@@ -86,6 +86,9 @@ class Node:
             raise RuntimeError("the hub was not started: use `async with hub:`, or serve it")
         return self._loop
 
+    async def ready(self) -> None:
+        """Begin, if that was not done yet."""
+
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something that the hub waits for when it closes; what it raises is logged."""
         task = self.loop.create_task(work)
