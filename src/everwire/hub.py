@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -90,7 +90,7 @@ class Hub(hub.Hub):
         return hub
 
     @asynccontextmanager
-    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
         """Begin and end with an application that mounts the hub: ``FastAPI(lifespan=hub.lifespan)``.
 
         Frameworks do not tell mounted applications of start and end. Without this the hub begins when it is
