@@ -699,7 +699,8 @@ class TestMemory:
 
                     held = await self.traced(step)
                     unsent = member.buffered_amount - before
-                    assert unsent >= self.COUNT * 64
+                    # The system may have taken some of it meanwhile.
+                    assert unsent > self.COUNT * 64 // 2
                     assert held < unsent * 3
                     member.abort()
 
