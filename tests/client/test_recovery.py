@@ -317,3 +317,26 @@ def test_differences_go_on_after_a_recovery_and_one_that_does_not_fit_is_recover
         assert asked == [0, 1, None, 2, None]
 
     run(main)
+
+
+def test_who_asks_again_at_once_leaves_the_client_time_to_come_back(run: Run) -> None:
+    """The loop that a user writes who has a key for it: until it is there, without a pause."""
+
+    async def main() -> None:
+        hub = a_hub()
+        hub.rpc("now")(lambda ctx, data: data)
+        async with served(hub) as port, Cutter(port) as proxy, client(proxy.port) as one:
+            for _ in range(5):
+                proxy.cut()
+                failures: list[int] = []
+                while True:
+                    try:
+                        assert await one.rpc("now", 1) == 1
+                    except everwire.Disconnected as error:
+                        failures.append(error.code)
+                        assert len(failures) < 10, failures
+                    else:
+                        break
+                assert 0 not in failures, "nobody has called disconnect"
+
+    run(main)

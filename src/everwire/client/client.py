@@ -383,15 +383,22 @@ class Client(Subscriber):
     async def _connected(self) -> Session:
         if self._failure is not None:
             raise self._failure
-        if self.state is ClientState.DISCONNECTED:
+        if self._is_disconnected():
             raise InvalidState("the client is not connected: use `async with`, or call connect()")
-        await self._settled.wait()
-        if self._failure is not None:
-            raise self._failure
-        session = self._connector.current
-        if session is None:
-            raise Disconnected(*DisconnectedCode.DISCONNECT_CALLED.told)
-        return session
+        while True:
+            await self._settled.wait()
+            if self._failure is not None:
+                raise self._failure
+            session = self._connector.current
+            if session is not None:
+                return session
+            if self._is_disconnected():
+                raise Disconnected(*DisconnectedCode.DISCONNECT_CALLED.told)
+            # The session is over, which the connector is about to say.
+            self._settled.clear()
+
+    def _is_disconnected(self) -> bool:
+        return self.state is ClientState.DISCONNECTED
 
     def _end(self, error: Exception | None, code: int, reason: str) -> None:
         """It is over for good: who waits gets the error."""
