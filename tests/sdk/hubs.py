@@ -25,7 +25,6 @@ OFF: dict[str, Any] = {
 def _js() -> Hub:
     """A hub as the tests of centrifuge-js need it."""
     log: dict[str, Any] = {"history": 100, "ttl": 300, "force_recovery": True}
-    log["allow_channel_compaction"] = True
     open_log = {**log, "allow_subscribe_for_client": True, "allow_publish_for_subscriber": True}
     delta: dict[str, Any] = {"allowed_delta_types": ["fossil"], "delta_publish": True}
     hub = Hub(insecure=True, token_hmac_secret_key="secret", api_key=API_KEY)
