@@ -15,7 +15,7 @@ from conftest import Run
 from channels.peer import Peer, Refused, a_hub, settled
 from channels.test_subscribing import connected, open_hub
 from everwire.channels.context import Context, Credentials
-from everwire.channels.options import ChannelOptions
+from everwire.channels.options import ChannelOptions, SubscribeOptions
 from everwire.errors import BadRequest, Forbidden
 
 
@@ -109,6 +109,24 @@ def test_presence_and_joins(run: Run) -> None:
             await ann.ask("unsubscribe", channel="a")
             await settled()
             assert (await hub.presence_stats("a")) == (0, 0)
+
+    run(main)
+
+
+def test_a_join_that_json_cannot_carry_ends_those_who_speak_it(run: Run) -> None:
+    async def main() -> None:
+        hub = a_hub()
+
+        @hub.channel("a", join_leave=True, force_push_join_leave=True)
+        def channel(ctx: Context) -> SubscribeOptions:
+            return SubscribeOptions(info=b"\xff no JSON" if ctx.data else None)
+
+        async with hub:
+            watcher, strange = await connected(hub), await connected(hub)
+            await watcher.ask("subscribe", channel="a")
+            await watcher.pushes(1)
+            await strange.ask("subscribe", channel="a", data=1)
+            assert await watcher.end() == (3506, "inappropriate protocol")
 
     run(main)
 

@@ -438,6 +438,59 @@ def test_a_session_that_ends_while_its_hook_runs_leaves_nothing(run: Run) -> Non
     run(main)
 
 
+def test_a_hook_that_does_not_end_is_cancelled_when_the_hub_closes(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        hub, began = a_hub(), asyncio.Event()
+        never = asyncio.Event()
+
+        @hub.rpc("wait")
+        async def wait(ctx: Context, data: Any) -> None:
+            began.set()
+            await never.wait()
+
+        await hub.start()
+        peer = Peer(hub)
+        await peer.ask("connect")
+        peer.session.receive('{"id":9,"rpc":{"method":"wait"}}')
+        await began.wait()
+        await hub.close(timeout=0.05)
+        assert "hooks that do not end are cancelled: 1" in caplog.text
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "end"),
+    [
+        (4000, "x" * 200, (4000, "x" * 123)),
+        (4000, "é" * 100, (4000, "é" * 61)),
+        (99, "no such code", (3004, "internal server error")),
+        (5000, "", (3004, "internal server error")),
+    ],
+)
+def test_an_end_that_no_close_frame_can_say_ends_the_session_all_the_same(
+    run: Run, code: int, reason: str, end: tuple[int, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        hub = a_hub()
+
+        @hub.rpc("end")
+        def stop(ctx: Context, data: Any) -> None:
+            raise Disconnected(code, reason)
+
+        async with hub:
+            peer = Peer(hub)
+            await peer.ask("connect")
+            with pytest.raises(Ended) as ended:
+                await peer.ask("rpc", method="end")
+            assert ended.value.args == end
+            assert ("cannot end with the code" in caplog.text) is (end[0] == 3004)
+
+    run(main)
+
+
 def test_a_hub_is_used_in_one_loop_and_only_once_started() -> None:
     hub: Hub = a_hub()
     with pytest.raises(RuntimeError, match="not started"):

@@ -141,6 +141,20 @@ def test_limits(run: Run) -> None:
     run(main)
 
 
+def test_a_filter_that_is_refused_leaves_nothing(run: Run) -> None:
+    async def main() -> None:
+        async with open_hub() as hub:
+            peer = await connected(hub)
+            for tf in ({"op": "nonsense"}, {"cmp": "eq"}):
+                with pytest.raises(Refused) as refused:
+                    await peer.ask("subscribe", channel="a", tf=tf)
+                assert refused.value.args[0] == 107
+            await settled()
+            assert hub._channels == {}
+
+    run(main)
+
+
 # Positions
 
 

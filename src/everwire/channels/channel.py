@@ -8,9 +8,8 @@ with the same frames.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from everwire.channels.carrier import Feed, FeedFactory
 from everwire.channels.engine import Position
@@ -90,21 +89,20 @@ class Frames:
             return self._made[key]
         except KeyError:
             pass
-        frame: bytes | None = None
-        with contextlib.suppress(WireError):
-            frame = self._make(encoding, primed)
-        self._made[key] = frame
+        frame = self._made[key] = self._make(encoding, primed)
         return frame
 
-    def _make(self, encoding: Encoding, primed: bool) -> bytes:
-        publication = self.publication
-        if encoding.delta:
-            last = self._channel.last
-            if primed and self._delta and last is not None:
-                publication = difference(encoding.codec, last, publication)
-            else:
-                publication = full_as_string(encoding.codec, publication)
-        return encode_push(encoding, self._channel.push(encoding, pub=publication))
+    def _make(self, encoding: Encoding, primed: bool) -> bytes | None:
+        publication, last = self.publication, self._channel.last
+        try:
+            if encoding.delta:
+                if primed and self._delta and last is not None:
+                    publication = difference(encoding.codec, last, publication)
+                else:
+                    publication = full_as_string(encoding.codec, publication)
+            return encode_push(encoding, self._channel.push(encoding, pub=publication))
+        except WireError:
+            return None
 
 
 class Channel:
@@ -164,11 +162,11 @@ class Channel:
         """What stands for its name where that was agreed."""
         return self._number
 
-    def push(self, encoding: Encoding, **what: object) -> Push:
+    def push(self, encoding: Encoding, **what: Any) -> Push:
         """A push of this channel."""
         if encoding.compact:
-            return Push(id=self._number, **what)  # type: ignore[arg-type]
-        return Push(channel=self.name, **what)  # type: ignore[arg-type]
+            return Push(id=self._number, **what)
+        return Push(channel=self.name, **what)
 
     # Who is there
 
@@ -308,17 +306,20 @@ class Channel:
 
     def tell(self, *, join: ClientInfo | None = None, leave: ClientInfo | None = None) -> None:
         """Tell the subscribers who want to know who came or left."""
-        frames: dict[Encoding, bytes] = {}
+        what: dict[str, Any] = {"join": Join(info=join)} if join is not None else {"leave": Leave(info=leave)}
+        frames: dict[Encoding, bytes | None] = {}
         for each in self._listeners():
             encoding = each.encoding
             if encoding not in frames:
-                frames[encoding] = encode_push(
-                    encoding,
-                    self.push(encoding, join=Join(info=join))
-                    if join is not None
-                    else self.push(encoding, leave=Leave(info=leave)),
-                )
-            each.session.carrier.send(frames[encoding])
+                frames[encoding] = self._frame(encoding, what)
+            each.send_frame(frames[encoding])
+
+    def _frame(self, encoding: Encoding, what: dict[str, Any]) -> bytes | None:
+        """The frame of a push; None: the format cannot carry it."""
+        try:
+            return encode_push(encoding, self.push(encoding, **what))
+        except WireError:
+            return None
 
     def _listeners(self) -> Iterator[Subscription]:
         for each in list(self.subscribers.values()):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
 
-from everwire.channels.options import SubscribeOptions
+from everwire.channels.options import SubscribeOptions, as_answer
 
 if TYPE_CHECKING:
     from everwire.channels.carrier import Origin
@@ -50,14 +50,7 @@ def as_credentials(answer: object) -> Credentials:
     Raises:
         TypeError: it is neither credentials nor a dict of them.
     """
-    if isinstance(answer, Credentials):
-        return answer
-    if isinstance(answer, dict):
-        return Credentials(**cast(dict[str, Any], answer))
-    raise TypeError(
-        "a hook returns Credentials, a dict of them or None, and raises Unauthorized to refuse; it returned "
-        f"{type(answer).__name__}"
-    )
+    return as_answer(Credentials, answer, "Unauthorized")
 
 
 class Context:

@@ -31,8 +31,7 @@ class Following:
 
     Attributes:
         position: of the last publication taken; pass it to :meth:`Hub.subscribe` to go on from there later.
-            None
-            without a log.
+            None without a log.
     """
 
     def __init__(self, node: Node, channel: Channel, since: Position | None) -> None:

@@ -238,19 +238,34 @@ class Hub(Reaching, Node):
         elif not self._starting.done():
             await asyncio.shield(self._starting)
 
-    async def close(self, code: int = DisconnectCode.SHUTDOWN, reason: str = "") -> None:
-        """End all sessions (clients come back after 3001), then the engine."""
+    async def close(
+        self, code: int = DisconnectCode.SHUTDOWN, reason: str = "", *, timeout: float | None = 5.0
+    ) -> None:
+        """End all sessions (clients come back after 3001), then the engine.
+
+        Hooks that run have *timeout* seconds to end; then they are cancelled. None: for ever.
+        """
         if self._starting is None or self._closing:
             return
         self._closing = True
         self.end_sessions(code, reason)
-        while self._tasks - {asyncio.current_task()}:
-            await asyncio.wait(self._tasks - {asyncio.current_task()})
+        try:
+            async with asyncio.timeout(timeout):
+                await self._all_done()
+        except TimeoutError:
+            self.logger.error("hooks that do not end are cancelled: %d", len(self._tasks))
+            for task in self._tasks - {asyncio.current_task()}:
+                task.cancel()
+            await self._all_done()
         if self._wheel is not None:
             self._wheel.close()
             self._wheel = None
         await self.engine.close()
         self._starting = None
+
+    async def _all_done(self) -> None:
+        while tasks := self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(tasks)
 
     def end_sessions(self, code: int = DisconnectCode.SHUTDOWN, reason: str = "") -> None:
         """End all sessions that there are; clients come back after 3001."""

@@ -109,7 +109,7 @@ class Node:
         Call ``receive`` of what this returns for each frame that comes, and ``closed`` when the connection is
         gone.
         """
-        session = Session(self, carrier, origin)  # type: ignore[arg-type]
+        session = Session(self, carrier, origin)
         if self._closing or (
             self.options.connection_limit and len(self._open) >= self.options.connection_limit
         ):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from everwire.channels.engine import LogOptions
 
-__all__ = ["ChannelOptions", "HubOptions", "SubscribeOptions", "as_subscribe_options", "as_ttl"]
+__all__ = ["ChannelOptions", "HubOptions", "SubscribeOptions", "as_answer", "as_subscribe_options", "as_ttl"]
 
 MAX_TTL = 2**31 - 1
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +43,7 @@ class ChannelOptions:
             *allow_subscribe_for_anonymous*, everybody.
         allow_publish_for_client, allow_publish_for_subscriber, allow_publish_for_anonymous: who may publish.
         allow_presence_for_client, allow_presence_for_subscriber, allow_presence_for_anonymous: who may ask
-            who is
-            there.
+            who is there.
         allow_history_for_client, allow_history_for_subscriber, allow_history_for_anonymous: who may read the
             log.
         allow_user_limited_channels: whether ``name#1,2`` is for the users 1 and 2 only, who may subscribe.
@@ -127,22 +128,29 @@ class SubscribeOptions:
     force_recovery: bool | None = None
 
 
+def as_answer(kind: type[Answer], answer: object, refusal: str) -> Answer:
+    """What a hook has answered that returns this kind of thing, or a dict of its attributes.
+
+    Raises:
+        TypeError: it has returned something else.
+    """
+    if isinstance(answer, kind):
+        return answer
+    if isinstance(answer, dict):
+        return kind(**cast(dict[str, Any], answer))
+    raise TypeError(
+        f"a hook returns {kind.__name__}, a dict of them or None, and raises {refusal} to refuse; "
+        f"it returned {type(answer).__name__}"
+    )
+
+
 def as_subscribe_options(answer: object) -> SubscribeOptions:
-    """What a hook has answered.
+    """What a hook has answered; None: nothing beyond that it is allowed.
 
     Raises:
         TypeError: it is neither options, nor a dict of them, nor None.
     """
-    if answer is None:
-        return SubscribeOptions()
-    if isinstance(answer, SubscribeOptions):
-        return answer
-    if isinstance(answer, dict):
-        return SubscribeOptions(**cast(dict[str, Any], answer))
-    raise TypeError(
-        "a subscribe hook returns SubscribeOptions, a dict of them or None, and raises Forbidden to refuse; "
-        f"it returned {type(answer).__name__}"
-    )
+    return SubscribeOptions() if answer is None else as_answer(SubscribeOptions, answer, "Forbidden")
 
 
 def as_ttl(left: float) -> int:

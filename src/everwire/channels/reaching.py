@@ -12,7 +12,7 @@ from everwire.channels.node import Node
 from everwire.channels.options import SubscribeOptions
 from everwire.channels.payload import as_raw, encode
 from everwire.channels.session import Session
-from everwire.errors import CommandError, UnknownChannel
+from everwire.errors import CommandError, Disconnected, UnknownChannel
 from everwire.wire.codes import DisconnectCode, ErrorCode
 from everwire.wire.messages import Push, Subscribe, SubscribeRequest
 
@@ -61,7 +61,11 @@ class Reaching(Node):
             if recover_since is not None:
                 request.recover, request.recoverable = True, True
                 request.offset, request.epoch = recover_since
-            joining = await subscribing.join(each, rule, request, allowed, server_side=True)
+            try:
+                joining = await subscribing.join(each, rule, request, allowed, server_side=True)
+            except Disconnected as error:
+                each.disconnect(error.code, error.reason)
+                continue
             if each.is_closed:
                 continue
             result = joining.result

@@ -28,12 +28,15 @@ from everwire.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from everwire.channels.hub import Hub
+    from everwire.channels.node import Node
     from everwire.channels.subscription import Subscription
 
 __all__ = ["Session"]
 
 CONNECTING, CONNECTED, REFUSED, CLOSED = range(4)
+MAX_REASON = 123
+OF_WEBSOCKETS = (1003, 1009)
+"""Close codes of RFC 6455 that transports end sessions with: for messages of the wrong kind, or too large."""
 
 
 class Session:
@@ -74,7 +77,7 @@ class Session:
         "user",
     )
 
-    def __init__(self, hub: Hub, carrier: Carrier, origin: Origin) -> None:
+    def __init__(self, hub: Node, carrier: Carrier, origin: Origin) -> None:
         self.hub = hub
         self.carrier = carrier
         self.origin = origin
@@ -287,10 +290,13 @@ class Session:
         """End the session; the client is told why."""
         if self._state == CLOSED:
             return
-        if not reason and isinstance(code, DisconnectCode):
-            reason = code.reason
-        elif not reason and code in set(DisconnectCode):
+        if not (DisconnectCode.CONNECTION_CLOSED <= code <= 4999 or code in OF_WEBSOCKETS):
+            self.hub.logger.error("%s cannot end with the code %r: it is to be 3000 to 4999", self, code)
+            code, reason = DisconnectCode.SERVER_ERROR, ""
+        if not reason and code in set(DisconnectCode):
             reason = DisconnectCode(code).reason
+        # What a close frame has room for (RFC 6455, section 5.5).
+        reason = reason.encode()[:MAX_REASON].decode(errors="ignore")
         carrier = self.carrier
         self._end(int(code), reason)
         carrier.close(int(code), reason)

@@ -7,6 +7,7 @@ be had whole is not sent in part: the answer says ``recovered: false``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from everwire.channels.channel import Channel, Encoding
@@ -211,11 +212,13 @@ async def join(
     hub, options, name = session.hub, rule.options, request.channel
     if allowed.expire_at and allowed.expire_at <= hub.clock():
         raise CommandError(ErrorCode.EXPIRED, ErrorCode.EXPIRED.reason)
+    filter = _filter(options, request)
     channel = hub.hold(name, rule)
     if options.max_subscribers and len(channel.subscribers) >= options.max_subscribers:
         hub.release(channel)
         raise CommandError(ErrorCode.LIMIT_EXCEEDED, ErrorCode.LIMIT_EXCEEDED.reason)
     subscription = _make(session, channel, options, request, allowed, server_side=server_side)
+    subscription.filter = filter
     session.subscriptions[name] = subscription
     channel.attach(subscription)
     try:
@@ -239,6 +242,22 @@ async def join(
     return Joining(subscription, result)
 
 
+def _filter(options: ChannelOptions, request: SubscribeRequest) -> Callable[[Mapping[str, str]], bool] | None:
+    """The condition on tags that is asked for; None: there is none.
+
+    Raises:
+        BadRequest: it is malformed, or not allowed.
+    """
+    if request.tf is None:
+        return None
+    if not options.allow_tags_filter:
+        raise BadRequest("filters by tags are not allowed here")
+    try:
+        return compile_filter(request.tf)
+    except WireError as error:
+        raise BadRequest(str(error)) from None
+
+
 def _make(
     session: Session,
     channel: Channel,
@@ -253,13 +272,6 @@ def _make(
     carrier = session.carrier
     encoding = Encoding(carrier.codec, carrier.unidirectional, compact, delta)
     subscription = Subscription(session, channel, encoding, server_side=server_side)
-    if request.tf is not None:
-        if not options.allow_tags_filter:
-            raise BadRequest("filters by tags are not allowed here")
-        try:
-            subscription.filter = compile_filter(request.tf)
-        except WireError as error:
-            raise BadRequest(str(error)) from None
 
     def pick(mine: bool | None, theirs: bool | None) -> bool:
         return bool(theirs if mine is None else mine)

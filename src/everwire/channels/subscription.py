@@ -109,7 +109,10 @@ class Subscription:
 
     def send(self, frames: Frames, *, primed: bool) -> None:
         """Send a publication to this subscriber alone."""
-        frame = frames.get(self.encoding, primed=primed)
+        self.send_frame(frames.get(self.encoding, primed=primed))
+
+    def send_frame(self, frame: bytes | None) -> None:
+        """Send a frame to this subscriber alone; None: its format could not carry what was to be sent."""
         if frame is None:
             self.session.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
         else:
