@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from commands import Program
+from interop.hops import NGINX_HEAD
 from interop.programs import daemon, find, free_port
 from playwright.sync_api import Browser, Page
 
@@ -52,20 +53,9 @@ def test_the_classes_are_like_the_browser_s_own(page: Page, scene: str) -> None:
         assert shown == expected, name
 
 
-NGINX = """
-daemon off;
-{user}
-worker_processes 1;
-pid {folder}/nginx.pid;
-error_log stderr warn;
-events {{ worker_connections 512; }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+NGINX = (
+    NGINX_HEAD
+    + """
     proxy_set_header Host $http_host;
     server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://127.0.0.1:{behind}; }} }}
     server {{
@@ -82,6 +72,7 @@ http {{
     }}
 }}
 """
+)
 """As many are configured: nothing passes on what upgrades. The second one also compresses what comes, and so
 keeps back what streams."""
 

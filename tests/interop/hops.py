@@ -13,7 +13,7 @@ from conftest import Certificates
 
 from interop.programs import daemon, find, free_port
 
-NGINX = """
+NGINX_HEAD = """
 daemon off;
 {user}
 worker_processes 1;
@@ -27,6 +27,11 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
+"""
+"""How each configuration of nginx begins: in the foreground, with all it writes in one folder."""
+NGINX = (
+    NGINX_HEAD
+    + """
     map $http_upgrade $connection_upgrade {{ default upgrade; "" close; }}
     server {{
         listen 127.0.0.1:{port};
@@ -52,6 +57,7 @@ http {{
     }}
 }}
 """
+)
 
 CADDY = """
 {{

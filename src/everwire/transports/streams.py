@@ -180,31 +180,19 @@ async def http_stream(app: HubApplication, incoming: Incoming) -> None:
 
 async def uni_sse(app: HubApplication, incoming: Incoming) -> None:
     """Pushes as server-sent events, JSON: ``/connection/uni_sse``."""
-    request = read_connect(await first_data(app, incoming))
-    await carry_stream(
-        app,
-        incoming,
-        codec("json"),
-        "events",
-        EVENTS,
-        beginning(app, incoming, lambda session: session.start(request)),
-        transport="uni_sse",
-        unidirectional=True,
-        farewell=True,
-    )
+    await carry_pushes(app, incoming, "events", EVENTS, "uni_sse")
 
 
 async def uni_http_stream(app: HubApplication, incoming: Incoming) -> None:
     """Pushes as lines of JSON: ``/connection/uni_http_stream``."""
+    await carry_pushes(app, incoming, "lines", LINES, "uni_http_stream")
+
+
+async def carry_pushes(
+    app: HubApplication, incoming: Incoming, framing: Framing, content_type: str, transport: str
+) -> None:
+    """Serve a session that takes pushes only, in JSON."""
     request = read_connect(await first_data(app, incoming))
-    await carry_stream(
-        app,
-        incoming,
-        codec("json"),
-        "lines",
-        LINES,
-        beginning(app, incoming, lambda session: session.start(request)),
-        transport="uni_http_stream",
-        unidirectional=True,
-        farewell=True,
-    )
+    begin = beginning(app, incoming, lambda session: session.start(request))
+    kind = {"transport": transport, "unidirectional": True, "farewell": True}
+    await carry_stream(app, incoming, codec("json"), framing, content_type, begin, **kind)

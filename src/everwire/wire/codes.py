@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Self
 
 __all__ = ["DisconnectCode", "ErrorCode", "UnsubscribeCode"]
 
 
-class ErrorCode(IntEnum):
-    """Why a command failed. Codes from 400 to 1999 are the application's own."""
+class Code(IntEnum):
+    """A code, and what it means."""
 
     reason: str
-    temporary: bool
 
-    def __new__(cls, value: int, reason: str = "", temporary: bool = False) -> ErrorCode:
+    def __new__(cls, value: int, reason: str = "", *more: object) -> Self:
         code = int.__new__(cls, value)
         code._value_ = value
         code.reason = reason
-        code.temporary = temporary
         return code
+
+
+class ErrorCode(Code):
+    """Why a command failed. Codes from 400 to 1999 are the application's own."""
+
+    temporary: bool
+
+    def __init__(self, value: int, reason: str = "", temporary: bool = False) -> None:
+        self.temporary = temporary
 
     INTERNAL = 100, "internal server error", True
     UNAUTHORIZED = 101, "unauthorized"
@@ -36,16 +44,8 @@ class ErrorCode(IntEnum):
     CONCURRENT_PAGINATION = 113, "concurrent pagination", True
 
 
-class DisconnectCode(IntEnum):
+class DisconnectCode(Code):
     """Why the server ended a connection. Clients come back after 3000 to 3499 and 4000 to 4499 only."""
-
-    reason: str
-
-    def __new__(cls, value: int, reason: str = "") -> DisconnectCode:
-        code = int.__new__(cls, value)
-        code._value_ = value
-        code.reason = reason
-        return code
 
     CONNECTION_CLOSED = 3000, "connection closed"
     SHUTDOWN = 3001, "shutdown"
@@ -76,16 +76,8 @@ class DisconnectCode(IntEnum):
         return self < 3500
 
 
-class UnsubscribeCode(IntEnum):
+class UnsubscribeCode(Code):
     """Why a subscription ended. From 2500 on the client subscribes anew by itself."""
-
-    reason: str
-
-    def __new__(cls, value: int, reason: str = "") -> UnsubscribeCode:
-        code = int.__new__(cls, value)
-        code._value_ = value
-        code.reason = reason
-        return code
 
     CLIENT = 0, "client unsubscribed"
     DISCONNECT = 1, "client disconnected"
