@@ -54,6 +54,9 @@ class Hub(hub.Hub):
         ValueError, TypeError: an option does not make sense.
     """
 
+    everwire_websocket_path = "/connection/websocket"
+    """Where its WebSockets are, for those who are told by everwire's own server."""
+
     def __init__(
         self,
         engine: str | Engine | None = None,

@@ -71,6 +71,8 @@ def test_a_hub_is_served_as_a_file_says(tmp_path: Path) -> None:
     with everwire("serve", "--config", str(file), "--port", "0", "--insecure") as program:
         url = program.wait_for(r"(http://[\d.:]+)/")[1]
         program.wait_for("insecure")
+        program.wait_for(r"serves hub\.toml")
+        program.wait_for(r"ws://[\d.:]+/connection/websocket  its WebSockets")
         answer = httpx.post(f"{url}/api/publish", content=json.dumps({"channel": "a", "data": 1}))
         assert answer.json()["result"]["offset"] == 1
         program.send_signal(signal.SIGTERM)

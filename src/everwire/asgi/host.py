@@ -29,6 +29,7 @@ class Host(Server):
 
     Attributes:
         state: what the application put into the lifespan's state.
+        websocket_path: where the application has its WebSockets, as far as it says; else empty.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class Host(Server):
         graceful: float | None,
         options: dict[str, Any],
         on_close: Callable[[], object] | None = None,
+        websocket_path: str = "",
     ) -> None:
         super().__init__(gate, **options)
+        self.websocket_path = websocket_path
         self._gate = gate
         self._http = http
         self._lifespan = lifespan
@@ -230,6 +233,7 @@ class serve(Starting[Host]):
             options=self._options,
             # An application that knows its connections ends them its own way, before the server does.
             on_close=getattr(self._app, "everwire_closing", None),
+            websocket_path=getattr(self._app, "everwire_websocket_path", ""),
         )
         await host.start(self._where, self._ssl)
         return host

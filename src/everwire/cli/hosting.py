@@ -25,6 +25,7 @@ from everwire.cli.settings import Settings
 from everwire.errors import ConfigError
 
 if TYPE_CHECKING:
+    from everwire.asgi.host import Host
     from everwire.asgi.process import Options
     from everwire.asgi.workers import Supervisor
 
@@ -179,6 +180,7 @@ class Hosting:
     timeout_graceful_shutdown: float | None
     ssl_cert: Path | None
     ssl_key: Path | None
+    config: Path | None
 
 
 def is_app(argument: str) -> bool:
@@ -257,11 +259,11 @@ def host_app(app: str, settings: Settings, hosting: Hosting) -> int:
         log_level=hosting.log_level.value,
         serve=_arguments(settings, hosting),
     )
-    announce = _Announcement(app, settings, hosting)
+    announce = _Announcement(app if hosting.config is None else hosting.config.name, settings, hosting)
     with explained("serve", settings.host, settings.port, settings.unix):
         if hosting.workers == 1 and not hosting.reload:
             options = dataclasses.replace(options, serve={**options.serve, **place})
-            return run(options, on_ready=lambda host: announce.ready(host.sockets), on_stop=announce.stop)
+            return run(options, on_ready=announce.host, on_stop=announce.stop)
         return asyncio.run(_supervise(options, place, hosting, announce))
 
 
@@ -329,7 +331,11 @@ class _Announcement:
         self._settings = settings
         self._hosting = hosting
 
-    def ready(self, sockets: Sequence[socket.socket]) -> None:
+    def host(self, host: Host) -> None:
+        """Print where the application is that this process serves."""
+        self.ready(host.sockets, host.websocket_path)
+
+    def ready(self, sockets: Sequence[socket.socket], websocket_path: str = "") -> None:
         """Print where the application is."""
         settings = self._settings
         if self._hosting.fd is not None:
@@ -340,7 +346,8 @@ class _Announcement:
                 else dataclasses.replace(settings, host=name[0], port=name[1])
             )
         page = page_url(settings, sockets)
-        places = [(page, self._app), ("ws" + page.removeprefix("http"), "its WebSockets")]
+        websockets = "ws" + page.removeprefix("http").rstrip("/") + (websocket_path or "/")
+        places = [(page, self._app), (websockets, "its WebSockets")]
         notes = describe(settings)
         if self._hosting.workers > 1:
             notes[0] = f"{self._hosting.workers} workers, {notes[0]}"

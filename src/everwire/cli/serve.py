@@ -109,6 +109,7 @@ def serve(
             timeout_graceful_shutdown=timeout_graceful_shutdown,
             ssl_cert=ssl_cert,
             ssl_key=ssl_key,
+            config=config,
         )
         raise typer.Exit(hosting.host_app(app, settings, how))
     hosting.refuse_options(context)
