@@ -86,7 +86,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         choices=[leg.name for leg in LEGS],
         help="only this one; may be repeated: " + ", ".join(leg.name for leg in LEGS),
     )
-    parser.add_argument("--library", "--peer", choices=("everwire", "websockets"), default="everwire")
+    parser.add_argument("--implementation", "--peer", choices=("everwire", "websockets"), default="everwire")
     parser.add_argument(
         "--via", choices=("auto", "python2", "docker"), default="auto", help="how the suite is run"
     )
@@ -102,7 +102,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace, suite: Suite) -> list[Outcome]:
     """Run what the options ask for."""
     legs = [leg for leg in LEGS if not options.leg or leg.name in options.leg]
-    if options.library == "websockets":
+    if options.implementation == "websockets":
         legs = [leg for leg in legs if leg.style == "coroutine" and leg.reactor]
     named = catalogue.match(options.case) if options.case else None
     tasks: list[tuple[Leg, str, list[str]]] = []
@@ -125,7 +125,7 @@ def run(options: argparse.Namespace, suite: Suite) -> list[Outcome]:
                     leg,
                     group,
                     wanted,
-                    library=options.library,
+                    implementation=options.implementation,
                     credentials=credentials,
                     workers=options.jobs,
                     progress=progress.advance,

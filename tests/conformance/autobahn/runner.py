@@ -117,7 +117,7 @@ class Shard:
     leg: Leg
     cases: list[str]
     directory: Path
-    library: str
+    implementation: str
     credentials: Credentials | None
     timeout: float
     progress: Progress
@@ -198,7 +198,8 @@ class Shard:
 
     def start_peer(self, module: str, arguments: list[str]) -> subprocess.Popen[bytes]:
         """Start the program under test."""
-        command = [sys.executable, "-m", f"conformance.peers.{module}", "--library", self.library, *arguments]
+        command = [sys.executable, "-m", f"conformance.peers.{module}"]
+        command += ["--implementation", self.implementation, *arguments]
         # The program finds the same modules as this one, wherever it runs.
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
         environment = {**os.environ, "PYTHONPATH": path}
@@ -313,7 +314,7 @@ def run_leg(
     cases: Sequence[str],
     *,
     directory: Path = CACHE / "runs",
-    library: str = "everwire",
+    implementation: str = "everwire",
     credentials: Credentials | None = None,
     workers: int = os.cpu_count() or 2,
     progress: Progress = lambda count: None,
@@ -326,7 +327,7 @@ def run_leg(
         group: the cases' group, for the name and for how many processes are worth while.
         cases: the ids of the cases.
         directory: where logs and reports go, in a folder of the leg's name.
-        library: the library under test.
+        implementation: the one under test.
         credentials: for TLS.
         workers: how many processes of the suite run at a time; twice as many where cases mostly wait.
         progress: told how many cases have just begun.
@@ -338,7 +339,7 @@ def run_leg(
             leg,
             chosen,
             directory / f"{leg.name}-{group}" / str(number),
-            library,
+            implementation,
             credentials if leg.tls else None,
             timeout=90 + 10 * sum(map(catalogue.cost, chosen)),
             progress=progress,

@@ -2,8 +2,8 @@
 
 ::
 
-    python -m conformance.peers.echo_client URI [--library everwire|websockets] [--style coroutine|threads]
-        [--authorities FILE] [--concurrency N] CASE...
+    python -m conformance.peers.echo_client URI [--implementation everwire|websockets]
+        [--style coroutine|threads] [--authorities FILE] [--concurrency N] CASE...
 
 For each case (``1.1.1``, ``1.1.2``, ...) it connects to ``URI/runCase?casetuple=CASE&agent=testee`` and sends
 back what it receives until the connection ends; then it has the server write its reports and ends.
@@ -89,13 +89,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A WebSocket echo client for conformance suites.")
     parser.add_argument("uri")
     parser.add_argument("cases", nargs="+", metavar="CASE")
-    parser.add_argument("--library", choices=("everwire", "websockets"), default="everwire")
+    parser.add_argument("--implementation", choices=("everwire", "websockets"), default="everwire")
     parser.add_argument("--style", choices=("coroutine", "threads"), default="coroutine")
     parser.add_argument("--authorities", help="trust the servers of these certificate authorities (PEM)")
     parser.add_argument("--concurrency", type=int, default=1, help="cases run at the same time")
     options = parser.parse_args()
     context = ssl.create_default_context(cafile=options.authorities) if options.authorities else None
-    echo = ECHOES[options.library, options.style]
+    echo = ECHOES[options.implementation, options.style]
     asyncio.run(run_cases(echo, options.uri, context, options.cases, options.concurrency))
 
 

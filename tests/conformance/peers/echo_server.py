@@ -2,7 +2,7 @@
 
 ::
 
-    python -m conformance.peers.echo_server [--library everwire|websockets]
+    python -m conformance.peers.echo_server [--implementation everwire|websockets]
         [--style coroutine|listener|threads] [--certificate CHAIN --key KEY]
 
 It listens on a free port of 127.0.0.1, prints that port on a line, and ends when its standard input does.
@@ -78,7 +78,7 @@ SERVERS = {
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description="A WebSocket echo server for conformance suites.")
-    parser.add_argument("--library", choices=("everwire", "websockets"), default="everwire")
+    parser.add_argument("--implementation", choices=("everwire", "websockets"), default="everwire")
     parser.add_argument("--style", choices=("coroutine", "listener", "threads"), default="coroutine")
     parser.add_argument("--certificate", help="serve over TLS with this chain (PEM)")
     parser.add_argument("--key", help="the private key of the certificate (PEM)")
@@ -87,7 +87,7 @@ async def main() -> None:
     if options.certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(options.certificate, options.key)
-    async with SERVERS[options.library, options.style](context) as server:
+    async with SERVERS[options.implementation, options.style](context) as server:
         print(next(iter(server.sockets)).getsockname()[1], flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
 

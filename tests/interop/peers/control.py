@@ -92,7 +92,7 @@ class Session:
     """What one test has a peer do."""
 
     def __init__(self, library: Library, stack: AsyncExitStack) -> None:
-        self.library = library
+        self._library = library
         self.stack = stack
         self.sockets: list[WebSocket] = []
         self.accepted: asyncio.Queue[WebSocket] = asyncio.Queue()
@@ -108,7 +108,7 @@ class Session:
 
     async def connect(self, uri: str, **options: Any) -> dict[str, Any]:
         """Connect to a server."""
-        return self._describe(await self.stack.enter_async_context(self.library.connect(uri, options)))
+        return self._describe(await self.stack.enter_async_context(self._library.connect(uri, options)))
 
     async def listen(self, **options: Any) -> dict[str, Any]:
         """Start a server."""
@@ -117,7 +117,7 @@ class Session:
             self.accepted.put_nowait(ws)
             await self.over.wait()
 
-        port = await self.stack.enter_async_context(self.library.serve(accept, options))
+        port = await self.stack.enter_async_context(self._library.serve(accept, options))
         return {"port": port}
 
     async def accept(self) -> dict[str, Any]:
