@@ -176,6 +176,7 @@ def _hosted(protocol_class: Any, run: Callable[..., Awaitable[Any]], open_timeou
     The head of a request has to come within *open_timeout*: uvicorn waits for ever once it has begun.
     """
 
+    # Which of uvicorn's classes it is, is known at run time only.
     class Hosted(protocol_class):  # type: ignore[misc]
         head_deadline: asyncio.TimerHandle | None = None
 

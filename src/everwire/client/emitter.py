@@ -107,6 +107,7 @@ class Emitter:
         Raises:
             ValueError: there is no event of this name.
         """
+        # Not whether it can be called is asked: an object's __call__ may be a coroutine function, too.
         if inspect.iscoroutinefunction(callback) or inspect.iscoroutinefunction(
             getattr(callback, "__call__", None)  # noqa: B004
         ):
@@ -160,6 +161,7 @@ class Emitter:
 
     async def _await(self, callback: Callback, event: Event) -> None:
         try:
+            # Only coroutine functions come here, which the type does not tell.
             await callback(event)  # type: ignore[misc]
         except Exception:
             self._failed(callback)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from msgspec import Raw
+
 from everwire.wire import messages as wire
 from everwire.wire.position import Position
 
@@ -34,9 +36,9 @@ Decoder = Callable[[bytes], Any]
 """Makes the Python value of a payload."""
 
 
-def payload(raw: object, decode: Decoder) -> Any:
+def payload(raw: Raw, decode: Decoder) -> Any:
     """The value of a payload of the wire, None where there is none."""
-    data = bytes(raw)  # type: ignore[call-overload]
+    data = bytes(raw)
     return decode(data) if data else None
 
 

@@ -133,6 +133,7 @@ class HubApplication:
     def open(self, carrier: Carrier, origin: Origin) -> Session:
         """Begin a session over a carrier."""
         session = self.hub.open(carrier, origin)
+        # A carrier need not know its session, but for those of this layer, which tell it of their ends.
         carrier.session = session  # type: ignore[attr-defined]
         return session
 
