@@ -24,4 +24,5 @@ cdef class Blocking(Preface):
     cdef object _why_over(self)
     cdef int _send_fragments(self, object message, object text) except -1
     cdef int _check_sent(self) except -1
+    cdef int _look_back(self) except -1
     cdef int _control_out(self, int opcode, bytes payload) except -1

@@ -20,6 +20,8 @@ cdef enum:
     BEHIND = 65536      # unsent bytes from which on only the last ping is answered
     GLANCES = 16        # reads in one look at a connection
 
+cdef double LAST_WORDS = 1.0    # seconds in which another thread has read what the peer said before it left
+
 
 cdef class Blocking(Preface):
     """A connection whose methods block the thread that calls them."""
@@ -209,6 +211,8 @@ cdef class Blocking(Preface):
         lock_take(self.turn, INFINITY)
         self.talker = PyThread_get_thread_ident()
         try:
+            if self.broken and self.state == OPEN:
+                self._look_back()       # it was another thread that found out
             if not whole:
                 self._send_fragments(message, text)
             else:
@@ -235,13 +239,21 @@ cdef class Blocking(Preface):
         """Writing failed: see what the peer said before, then raise."""
         if self.shut_down:
             return 0        # it was sent, and the end came right after it
-        if lock_try(self.reading):
+        self._look_back()
+        raise self.end_error()
+
+    cdef int _look_back(self) except -1:
+        """Writing failed: see what the peer said before. Another thread may be about to read it: it does not take long,
+        as a connection that is broken keeps nobody waiting."""
+        if self.reader == PyThread_get_thread_ident():
+            return 0        # a signal's handler, in the middle of it
+        if lock_take(self.reading, ew_seconds() + LAST_WORDS):
             try:
                 while self.fill(0) and not self.ended:
                     pass
             finally:
                 PyThread_release_lock(self.reading)
-        raise self.end_error()
+        return 0
 
     cdef int _send_fragments(self, object message, object text) except -1:
         cdef bint first = True, finished = False
