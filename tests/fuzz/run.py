@@ -29,7 +29,14 @@ from fuzz.building import ROOT, build  # noqa: E402
 from fuzz.seeds import SEEDS  # noqa: E402
 
 FOLDER = ROOT / "build" / "fuzz"
-LONGEST = {"frames": 4096, "heads": 2048, "compressed": 2048, "connections": 2048}
+LONGEST = {
+    "frames": 4096,
+    "heads": 2048,
+    "compressed": 2048,
+    "connections": 2048,
+    "deltas": 4096,
+    "commands": 2048,
+}
 """The targets, and the bytes of their longest inputs."""
 
 FLAGS = "-fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined"

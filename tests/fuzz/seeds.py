@@ -7,6 +7,24 @@ import zlib
 from collections.abc import Iterator
 from itertools import product
 
+from msgspec import Raw
+
+from everwire._core import fossil
+from everwire.wire.formats import codec
+from everwire.wire.messages import (
+    ClientInfo,
+    Command,
+    ConnectRequest,
+    Error,
+    FilterNode,
+    Publication,
+    PublishRequest,
+    Push,
+    Reply,
+    SubscribeRequest,
+    SubscribeResult,
+)
+
 KEY = b"\x37\xfa\x21\x3d"
 
 REQUEST = (
@@ -116,9 +134,47 @@ def connections() -> Iterator[bytes]:
         yield bytes((options, 255 - place)) + REQUEST + stream
 
 
+def deltas() -> Iterator[bytes]:
+    """Where the two texts part, and both; and a text with what is a delta of it."""
+    texts = (b"", b"a" * 40, b"a" * 40 + b"b", b'{"x":[1,2,3],"text":"some more of the same, and on"}' * 4)
+    for source in texts:
+        for target in texts:
+            for second in (target, fossil.create(source, target)):
+                parts = source + second
+                if len(source) <= 255 * len(parts):
+                    yield bytes((255 * len(source) // max(len(parts), 1),)) + parts
+
+
+def commands() -> Iterator[bytes]:
+    """The format, and a frame in it: of commands, and of replies."""
+    payload = Raw(b'{"a":1}')
+    publication = Publication(data=payload, offset=7, tags={"k": "v"}, info=ClientInfo(user="u", client="c"))
+    subscribe = SubscribeRequest(
+        channel="a", recover=True, offset=3, epoch="e", tf=FilterNode(key="k", cmp="ex")
+    )
+    frames_of_commands = (
+        [
+            Command(id=1, connect=ConnectRequest(token="t", subs={"a": subscribe})),
+            Command(id=2, subscribe=subscribe),
+        ],
+        [Command(id=3, publish=PublishRequest(channel="a", data=payload)), Command()],
+    )
+    frames_of_replies = (
+        [Reply(id=1, subscribe=SubscribeResult(publications=[publication], epoch="e")), Reply()],
+        [Reply(push=Push(channel="a", pub=publication)), Reply(id=2, error=Error(code=103, message="no"))],
+    )
+    for name, first in (("json", b"\xff"), ("protobuf", b"\0")):
+        for each in frames_of_commands:
+            yield first + codec(name).encode_commands(each)
+        for answers in frames_of_replies:
+            yield first + codec(name).encode_replies(answers)
+
+
 SEEDS = {
     "frames": frames,
     "heads": heads,
     "compressed": compressed,
     "connections": connections,
+    "deltas": deltas,
+    "commands": commands,
 }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
-from everwire._core import http1
+from everwire._core import fossil, http1
 from everwire._core.connection import Connection
 from everwire._core.deflate import deflater, inflater
 from everwire._core.reactor import get_reactor
@@ -25,11 +25,13 @@ from everwire.errors import (
     InvalidMessage,
     InvalidPayload,
     MessageTooBig,
+    WireError,
 )
 from everwire.websocket.body import Body
 from everwire.websocket.extensions import Deflate
 from everwire.websocket.handshake import ServerHandshake, error_response
 from everwire.websocket.messages import Request, Response
+from everwire.wire.formats import codec
 from fuzz.seeds import REQUEST
 
 SIZES = (0, 10, 125, 1000, 70000, 1 << 20, 1 << 62, 300000)
@@ -389,9 +391,43 @@ def connections(data: bytes) -> None:
         raise AssertionError("the connection is not gone")
 
 
+def deltas(data: bytes) -> None:
+    """A delta of anything is applied or refused; one that is made leads from one text to the other."""
+    half = data[0] * (len(data) - 1) // 255 if data else 0
+    source, delta = data[1 : 1 + half], data[1 + half :]
+    try:
+        made = fossil.apply(source, delta, 1 << 16)
+    except WireError:
+        pass
+    else:
+        if len(made) > 1 << 16:
+            raise AssertionError("the result is over the limit")
+    again = fossil.create(source, delta)
+    if fossil.apply(source, again, len(delta)) != delta:
+        raise AssertionError("the delta leads elsewhere")
+
+
+def commands(data: bytes) -> None:
+    """A frame of the client protocol is read or refused; what is read can be written, and read again."""
+    format = codec("protobuf" if data[:1] < b"\x80" else "json")
+    for decode, encode in (
+        (format.decode_commands, format.encode_commands),
+        (format.decode_replies, format.encode_replies),
+    ):
+        try:
+            messages = decode(data[1:])
+            written = encode(messages)  # type: ignore[arg-type]
+        except WireError:
+            continue
+        if decode(written) != messages:  # not byte by byte: maps have no order
+            raise AssertionError("what was written is read as something else")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "frames": frames,
     "heads": heads,
     "compressed": compressed,
     "connections": connections,
+    "deltas": deltas,
+    "commands": commands,
 }
