@@ -23,6 +23,9 @@ from everwire.websocket.sockets import Where, remove_path
 
 __all__ = ["Host", "serve"]
 
+JUST_CONNECTED = 0.2
+"""Seconds that a connection without a request has for it when the server closes."""
+
 
 class Host(Server):
     """An ASGI application that is being served: what ``async with everwire.asgi.serve(...)`` gives.
@@ -83,6 +86,11 @@ class Host(Server):
 
     async def _close(self, code: int, reason: str, timeout: float | None) -> None:
         self._http.shutdown()
+        await asyncio.sleep(0)
+        # Who has just connected may have its request on the way: it is answered, as those before it are.
+        if any(not one.opened and not one.handed_over for one in self._remaining()):
+            await asyncio.sleep(JUST_CONNECTED)
+            self._http.shutdown()
         await super()._close(code, reason, timeout)
         await self._lifespan.shutdown(timeout=self._graceful)
 
