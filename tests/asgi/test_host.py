@@ -322,14 +322,15 @@ def test_an_idle_connection_is_closed(run: Run) -> None:
 
 def test_who_has_just_connected_is_answered_though_the_server_closes(run: Run) -> None:
     async def main() -> None:
-        async with hosted() as server, dial(server.port) as peer, dial(server.port) as silent:
-            await turns()
-            server.close()
-            await turns()
-            await peer.send(GET % b"/")
-            assert await read_response(peer) == (200, b"hello")
-            for each in (peer, silent):
-                await asyncio.wait_for(each.read_eof(), 5)
+        async with hosted() as server:
+            async with dial(server.port) as peer, dial(server.port) as silent:
+                await turns()
+                server.close()
+                await turns()
+                await peer.send(GET % b"/")
+                assert await read_response(peer) == (200, b"hello")
+                for each in (peer, silent):
+                    await asyncio.wait_for(each.read_eof(), 5)
             await asyncio.wait_for(server.wait_closed(), 5)
 
     run(main)
