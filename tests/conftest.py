@@ -116,6 +116,10 @@ def _stacks(tasks: set[asyncio.Task[Any]]) -> str:
     return out.getvalue()
 
 
+LEAVING = 5.0
+"""The seconds a thread that has nothing left to wait for may take to end."""
+
+
 class Watch:
     """What a run must not leave behind: tasks, errors nobody looked at, descriptors, threads."""
 
@@ -139,6 +143,10 @@ class Watch:
 
     def check(self) -> None:
         """Fail if anything else was left; the loop is closed by now."""
+        for thread in threading.enumerate():
+            # asyncio waits for each child process in a thread, which refers to the loop until its last step.
+            if thread not in self.threads and "waitpid" in thread.name:
+                thread.join(LEAVING)
         gc.collect()
         if self.errors:
             pytest.fail("the event loop reported errors:\n" + "\n".join(self.errors))
