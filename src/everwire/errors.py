@@ -450,5 +450,21 @@ class EngineError(EverwireError):
     """The engine of a hub is not available, or has refused."""
 
 
+class PositionConflict(EngineError):
+    """Something else is at the top of a log than a publisher expected; nothing was published.
+
+    Attributes:
+        offset, epoch: what is there.
+    """
+
+    def __init__(self, channel: str, *, offset: int, epoch: str) -> None:
+        super().__init__(
+            f"the top of {channel!r} is not at the expected position, but at offset {offset} of epoch "
+            f"{epoch!r}: read what is new there, and publish again"
+        )
+        self.offset = offset
+        self.epoch = epoch
+
+
 class ConfigError(EverwireError):
     """A configuration that cannot be meant; the message names the place, the problem and the remedy."""

@@ -143,7 +143,7 @@ async def history(session: Session, id: int, request: HistoryRequest) -> None:
     """Messages of a channel's log."""
     hub, channel = session.hub, request.channel
     rule = rule_of(session, channel)
-    if not rule.options.log.size:
+    if not rule.log.size:
         raise error(ErrorCode.NOT_AVAILABLE)
     if not may(session, "history", channel, rule):
         raise Forbidden
@@ -152,9 +152,7 @@ async def history(session: Session, id: int, request: HistoryRequest) -> None:
     limit = request.limit
     if most and (limit < 0 or limit > most):
         limit = most
-    page = await hub.engine.history(
-        channel, log=rule.options.log, since=since, limit=limit, reverse=request.reverse
-    )
+    page = await hub.engine.history(channel, log=rule.log, since=since, limit=limit, reverse=request.reverse)
     if since is not None and since.epoch and since.epoch != page.top.epoch:
         raise error(ErrorCode.UNRECOVERABLE_POSITION)
     result = HistoryResult(publications=page.publications, epoch=page.top.epoch, offset=page.top.offset)

@@ -12,6 +12,7 @@ from everwire.wire.position import Position
 __all__ = [
     "Engine",
     "EngineEvents",
+    "EngineHealth",
     "HistoryPage",
     "LogOptions",
     "Position",
@@ -28,13 +29,14 @@ class LogOptions:
         size: publications kept; 0: none, and publications have no offset.
         ttl: seconds that a publication is kept.
         meta_ttl: seconds that the log's epoch and top offset outlive the last publication; 0: for as long as
-        the
-            engine's data.
+            the engine's data.
+        namespace: what all channels have in common whose logs are kept so; an engine may keep them together.
     """
 
     size: int = 0
     ttl: float = 0.0
     meta_ttl: float = 30 * 86400.0
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,18 @@ class HistoryPage(NamedTuple):
     publications: list[Publication]
     top: Position
     complete: bool = True
+
+
+class EngineHealth(NamedTuple):
+    """How an engine is, as far as it can be seen from here.
+
+    Attributes:
+        available: whether it can be published into, and read.
+        detail: for people: where it is, or what is wrong.
+    """
+
+    available: bool
+    detail: str = ""
 
 
 class PresenceStats(NamedTuple):
@@ -145,13 +159,20 @@ class Engine(Protocol):
         idempotency_ttl: float = 300.0,
         version: int = 0,
         version_epoch: str = "",
+        expected: Position | None = None,
         delta: bool = False,
     ) -> PublishOutcome:
         """Append a publication to the channel's log, and tell the nodes that follow it.
 
         Returns when it is in the log. The same *idempotency_key* within *idempotency_ttl* seconds appends
-        once. A
-        *version* above 0 that is not above the last one of the same *version_epoch* appends nothing.
+        once. A *version* above 0 that is not above the last one of the same *version_epoch* appends nothing.
+        What is *expected* at the top of the log is looked at last; an offset of 0 with no epoch is a log in
+        which nothing ever was.
+
+        Raises:
+            PositionConflict: another position than *expected* is at the top; nothing was appended.
+            EngineError: it is not known to be in the log. It may be there all the same, if the engine could
+                not be reached any more: with the same idempotency key it can be tried again.
         """
         ...
 
@@ -171,7 +192,7 @@ class Engine(Protocol):
         """
         ...
 
-    async def remove_history(self, channel: str) -> None:
+    async def remove_history(self, channel: str, *, log: LogOptions) -> None:
         """Empty the log; its epoch and top offset stay."""
         ...
 
@@ -204,5 +225,9 @@ class Engine(Protocol):
         ...
 
     async def control(self, data: bytes, *, node: str = "") -> None:
-        """Send something to another node, or to all others."""
+        """Send something to another node, or to all others. Who is not there does not get it."""
+        ...
+
+    async def health(self) -> EngineHealth:
+        """Ask the engine how it is. Never raises, and takes a few seconds at most."""
         ...

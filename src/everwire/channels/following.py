@@ -94,7 +94,7 @@ class Following:
         channel.add_follower(self)
         try:
             await self._node.follow(channel)
-            log = channel.rule.options.log
+            log = channel.rule.log
             if log.size:
                 if self._since is not None:
                     await self._catch_up()
@@ -113,7 +113,7 @@ class Following:
         assert channel is not None
         self._behind = False
         self._queue.clear()
-        log = channel.rule.options.log
+        log = channel.rule.log
         page = await self._node.engine.history(channel.name, log=log, since=self.position, limit=MAX_AHEAD)
         if not page.complete:
             self._problem = DisconnectCode.INSUFFICIENT_STATE

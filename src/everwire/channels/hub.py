@@ -293,6 +293,7 @@ class Hub(Reaching, Node):
         skip_history: bool = False,
         version: int = 0,
         version_epoch: str = "",
+        expected: Position | None = None,
         info: ClientInfo | None = None,
     ) -> Position:
         """Publish into a channel; it is in the log when this returns, with its position there.
@@ -306,12 +307,14 @@ class Hub(Reaching, Node):
             delta: send it as a difference to those who asked for that.
             skip_history: send it to those who are there only.
             version: above that of the publication before, or this one is left out; 0: none. *version_epoch*:
-                what
-                versions are compared within.
+                what versions are compared within.
+            expected: publish only if this is the position at the top of the log: that of the last publication
+                known, or ``Position(0, "")`` if there was none.
             info: whom it is from.
 
         Raises:
             UnknownChannel: no such channel was declared.
+            PositionConflict: the log is not where it was *expected* to be; nothing was published.
             EngineError: it could not be put into the log.
             TypeError: JSON has nothing for the data.
         """
@@ -330,6 +333,7 @@ class Hub(Reaching, Node):
             idempotency_ttl=idempotency_ttl,
             version=version,
             version_epoch=version_epoch,
+            expected=expected,
             delta=delta or rule.options.delta_publish,
         )
 
@@ -406,7 +410,7 @@ class Hub(Reaching, Node):
 
     def _needs_log(self, channel: str) -> Rule:
         rule = self._rule(channel)
-        if not rule.options.log.size:
+        if not rule.log.size:
             raise _not_available(f"the channel {channel!r} has no log: declare it with history=100, say")
         return rule
 
@@ -421,9 +425,7 @@ class Hub(Reaching, Node):
         """
         rule = self._needs_log(channel)
         await self.ready()
-        return await self.engine.history(
-            channel, log=rule.options.log, since=since, limit=limit, reverse=reverse
-        )
+        return await self.engine.history(channel, log=rule.log, since=since, limit=limit, reverse=reverse)
 
     async def remove_history(self, channel: str) -> None:
         """Empty the log of a channel.
@@ -431,9 +433,9 @@ class Hub(Reaching, Node):
         Raises:
             CommandError: the channel has no log (108), or there is no such channel (102).
         """
-        self._needs_log(channel)
+        rule = self._needs_log(channel)
         await self.ready()
-        await self.engine.remove_history(channel)
+        await self.engine.remove_history(channel, log=rule.log)
 
     async def channels(self, pattern: str = "") -> dict[str, int]:
         """The channels that are followed on this node, with their numbers of subscribers.

@@ -337,7 +337,7 @@ class Node:
         Raises:
             EngineError: it is not in the log.
         """
-        log = LogOptions() if skip_history else rule.options.log
+        log = LogOptions() if skip_history else rule.log
         outcome = await self.engine.publish(name, publication, log=log, **options)
         return outcome.position
 
@@ -379,7 +379,7 @@ class Node:
             if channel.position is None or not any(s.positioned for s in channel.subscribers.values()):
                 continue
             try:
-                page = await self.engine.history(channel.name, log=channel.rule.options.log, limit=0)
+                page = await self.engine.history(channel.name, log=channel.rule.log, limit=0)
             except EngineError as error:
                 self.logger.warning("the position of %r was not checked: %s", channel.name, error)
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from everwire.channels.context import Context
@@ -36,6 +37,7 @@ class Rule:
     Attributes:
         pattern: which channels, or the name of a namespace.
         options: what they can do.
+        log: how their logs are kept.
     """
 
     def __init__(
@@ -43,6 +45,8 @@ class Rule:
     ) -> None:
         self.pattern = pattern
         self.options = options
+        name = pattern.text if isinstance(pattern, Pattern) else f"{pattern}:"
+        self.log = replace(options.log, namespace=name)
         self.check = decoder(options.type) if options.type is not None else None
         self.subscribe_hook = subscribe
         self.publish_hook: Callable[..., Any] | None = None

@@ -309,7 +309,7 @@ async def _position(
     if result.recoverable and cache and options.auto_cache_recover:
         result.was_recovering = True
     recovering = result.recoverable and result.was_recovering
-    page = await _read(subscription, options, request, recovering=recovering, cache=cache)
+    page = await _read(subscription, request, recovering=recovering, cache=cache)
     if subscription.buffer is not None:
         subscription.channel.seen(page.top)  # else it ended meanwhile, and the channel may be followed anew
     subscription.since, result.epoch, result.offset = page.top.offset, page.top.epoch, page.top.offset
@@ -363,7 +363,6 @@ def _recover(
 
 async def _read(
     subscription: Subscription,
-    options: ChannelOptions,
     request: SubscribeRequest,
     *,
     recovering: bool,
@@ -371,14 +370,15 @@ async def _read(
 ) -> HistoryPage:
     """Read of the log what it takes."""
     hub, name = subscription.session.hub, subscription.channel.name
+    log = subscription.channel.rule.log
     if not recovering:
-        return await hub.engine.history(name, log=options.log, limit=0)
+        return await hub.engine.history(name, log=log, limit=0)
     if cache:
-        return await hub.engine.history(name, log=options.log, limit=1, reverse=True)
+        return await hub.engine.history(name, log=log, limit=1, reverse=True)
     most = hub.options.recovery_max_publication_limit
     since = Position(request.offset, request.epoch)
     # One more than is allowed, to know whether that was all.
-    return await hub.engine.history(name, log=options.log, since=since, limit=most + 1 if most else -1)
+    return await hub.engine.history(name, log=log, since=since, limit=most + 1 if most else -1)
 
 
 def _is_whole(page: HistoryPage, request: SubscribeRequest, most: int) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from everwire.channels.engine import EngineEvents, LogOptions, Position, PresenceStats
+from everwire.channels.engine import EngineEvents, EngineHealth, LogOptions, Position, PresenceStats
 from everwire.engines.deadlines import Clock, Deadlines, Sweeper
 from everwire.engines.presence import Leases
-from everwire.errors import EngineError
+from everwire.errors import EngineError, PositionConflict
 from everwire.wire.messages import ClientInfo, Publication
 
-__all__ = ["LocalEngine", "copy_publication", "has_log", "new_epoch"]
+__all__ = ["LocalEngine", "check_expected", "copy_publication", "has_log", "new_epoch"]
 
 
 def new_epoch() -> str:
@@ -22,6 +22,17 @@ def new_epoch() -> str:
 def has_log(log: LogOptions) -> bool:
     """Whether publications are kept at all."""
     return log.size > 0 and log.ttl > 0
+
+
+def check_expected(channel: str, expected: Position | None, top: Position) -> None:
+    """See that the top of a log is where its publisher thinks.
+
+    Raises:
+        PositionConflict: it is elsewhere.
+    """
+    if expected is None or expected == top or (expected == (0, "") and not top.offset):
+        return
+    raise PositionConflict(channel, offset=top.offset, epoch=top.epoch)
 
 
 def copy_publication(publication: Publication, *, offset: int, time: float) -> Publication:
@@ -164,3 +175,10 @@ class LocalEngine:
     async def control(self, data: bytes, *, node: str = "") -> None:
         """There is no other node that could get it."""
         _ = self._started
+
+    async def health(self) -> EngineHealth:
+        """Well, from start to close."""
+        started = self._events is not None
+        return EngineHealth(
+            started, "" if started else f"the {self.name} engine is not started, or is closed"
+        )

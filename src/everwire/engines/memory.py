@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from everwire.channels.engine import HistoryPage, LogOptions, Position, PublishOutcome
 from everwire.engines.deadlines import Clock, Deadlines
-from everwire.engines.local import Keys, LocalEngine, copy_publication, has_log, new_epoch
+from everwire.engines.local import Keys, LocalEngine, check_expected, copy_publication, has_log, new_epoch
 from everwire.engines.log import IDLE, MemoryLog, is_stale
 from everwire.errors import EngineError
 from everwire.wire.messages import Publication
@@ -64,6 +64,7 @@ class MemoryEngine(LocalEngine):
         idempotency_ttl: float = 300.0,
         version: int = 0,
         version_epoch: str = "",
+        expected: Position | None = None,
         delta: bool = False,
     ) -> PublishOutcome:
         """Append a publication to the channel's log, if it has one, and tell the node if it follows it."""
@@ -76,9 +77,11 @@ class MemoryEngine(LocalEngine):
         if has_log(log):
             kept = self._log(channel, log, now)
             previous = kept.top.offset
+            last = kept.version, kept.version_epoch
+            if version > 0 and is_stale(version, version_epoch, last=last[0], last_epoch=last[1]):
+                return PublishOutcome(kept.top, stale=True)
+            check_expected(channel, expected, kept.top)
             if version > 0:
-                if is_stale(version, version_epoch, last=kept.version, last_epoch=kept.version_epoch):
-                    return PublishOutcome(kept.top, stale=True)
                 kept.version, kept.version_epoch = version, version_epoch
             publication = copy_publication(publication, offset=previous + 1, time=time.time())
             kept.append(publication, now, log)
@@ -87,6 +90,7 @@ class MemoryEngine(LocalEngine):
                 self._schedule(channel, kept, now)
         else:
             previous, position = 0, Position(0, "")
+            check_expected(channel, expected, position)
             publication = copy_publication(publication, offset=0, time=time.time())
         if idempotency_key:
             deadline = now + idempotency_ttl
@@ -112,7 +116,7 @@ class MemoryEngine(LocalEngine):
         kept.touch(now, log)
         return kept.read(since, limit, reverse)
 
-    async def remove_history(self, channel: str) -> None:
+    async def remove_history(self, channel: str, *, log: LogOptions) -> None:
         """Empty the log; its epoch and top offset stay."""
         _ = self._started
         kept = self._logs.get(channel)

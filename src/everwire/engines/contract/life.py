@@ -187,6 +187,14 @@ async def a_closed_engine_refuses(bench: Bench) -> None:
     await other.close()
 
 
+async def health_is_told(bench: Bench) -> None:
+    async with bench.started() as (engine, _):
+        assert (await engine.health()).available
+    health = await engine.health()
+    assert not health.available
+    assert health.detail
+
+
 CHECKS: tuple[Check, ...] = (
     what_is_followed_is_told,
     what_is_not_followed_is_not_told,
@@ -199,4 +207,5 @@ CHECKS: tuple[Check, ...] = (
     joins_and_leaves_are_told,
     channels_are_known_by_log_follower_and_presence,
     a_closed_engine_refuses,
+    health_is_told,
 )

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from everwire.channels.engine import Engine, LogOptions, Position
+import asyncio
+from typing import Any
+
+from everwire.channels.engine import Engine, LogOptions, Position, PublishOutcome
 from everwire.engines.contract.bench import LOG, Bench, Check, publication, values
+from everwire.errors import PositionConflict
 
 __all__ = ["CHECKS"]
 
@@ -146,9 +150,9 @@ async def the_start_needs_no_epoch(bench: Bench) -> None:
 
 async def a_removed_history_keeps_its_position(bench: Bench) -> None:
     async with bench.started() as (engine, _):
-        await engine.remove_history("unknown")
+        await engine.remove_history("unknown", log=LOG)
         at = await fill(engine, 3)
-        await engine.remove_history("a")
+        await engine.remove_history("a", log=LOG)
         page = await engine.history("a", log=LOG, since=at[1])
         assert (page.complete, page.publications, page.top) == (False, [], at[3])
         assert (await engine.history("a", log=LOG, since=at[3])).complete
@@ -234,6 +238,48 @@ async def a_retry_after_a_newer_version_is_a_duplicate(bench: Bench) -> None:
         assert again.position == first.position
 
 
+async def an_expected_position_is_held(bench: Bench) -> None:
+    async with bench.started() as (engine, events):
+        await engine.subscribe("a")
+
+        async def publish(value: int, expected: Position, **options: Any) -> PublishOutcome | Position:
+            try:
+                return await engine.publish("a", publication(value), log=LOG, expected=expected, **options)
+            except PositionConflict as error:
+                return Position(error.offset, error.epoch)
+
+        first = await publish(1, Position(0, ""))
+        assert isinstance(first, PublishOutcome)
+        top = first.position
+        assert await publish(2, Position(0, "")) == top
+        assert await publish(3, Position(top.offset + 1, top.epoch)) == top
+        assert await publish(4, Position(top.offset, top.epoch + "x")) == top
+        second = await publish(5, top, idempotency_key="k")
+        assert isinstance(second, PublishOutcome)
+        assert await publish(6, top, idempotency_key="k") == PublishOutcome(second.position, duplicate=True)
+        assert await publish(7, top, idempotency_key="l") == second.position
+        # What conflicted has not used up its key.
+        assert isinstance(await publish(8, second.position, idempotency_key="l"), PublishOutcome)
+        assert values((await engine.history("a", log=LOG)).publications) == [1, 5, 8]
+        await events.until(lambda: len(events.publications) >= 3)
+        assert values([each.publication for each in events.publications]) == [1, 5, 8]
+
+
+async def one_of_several_that_expect_the_same_wins(bench: Bench) -> None:
+    async with bench.started() as (engine, _):
+        top = (await engine.history("a", log=LOG, limit=0)).top
+        for _ in range(5):
+            outcomes = await asyncio.gather(
+                *(engine.publish("a", publication(n), log=LOG, expected=top) for n in range(8)),
+                return_exceptions=True,
+            )
+            won = [each for each in outcomes if isinstance(each, PublishOutcome)]
+            assert len(won) == 1
+            assert all(each is won[0] or isinstance(each, PositionConflict) for each in outcomes), outcomes
+            top = won[0].position
+        assert len((await engine.history("a", log=LOG)).publications) == 5
+
+
 CHECKS: tuple[Check, ...] = (
     a_position_exists_before_the_first_publication,
     offsets_rise_and_the_epoch_stays,
@@ -249,4 +295,6 @@ CHECKS: tuple[Check, ...] = (
     an_idempotency_key_is_forgotten_in_time,
     an_old_version_is_left_out,
     a_retry_after_a_newer_version_is_a_duplicate,
+    an_expected_position_is_held,
+    one_of_several_that_expect_the_same_wins,
 )

@@ -146,7 +146,7 @@ async def follow(bench: Bench, log: LogOptions, steps: Sequence[Step]) -> None:
             elif step.what == "read":
                 await model.read(step)
             elif step.what == "remove":
-                await engine.remove_history(CHANNEL)
+                await engine.remove_history(CHANNEL, log=log)
                 model.removed = len(model.entries)
             else:
                 await bench.advance(step.number)

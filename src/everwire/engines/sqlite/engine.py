@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 
 from everwire.channels.engine import EngineEvents, HistoryPage, LogOptions, Position, PublishOutcome
 from everwire.engines.deadlines import Clock
-from everwire.engines.local import LocalEngine, copy_publication, has_log
+from everwire.engines.local import LocalEngine, check_expected, copy_publication, has_log
 from everwire.engines.log import forgotten_after
 from everwire.engines.sqlite import schema
 from everwire.engines.sqlite.reader import Channels, Found, Query, Read, Reader
@@ -127,6 +127,7 @@ class SqliteEngine(LocalEngine):
         idempotency_ttl: float = 300.0,
         version: int = 0,
         version_epoch: str = "",
+        expected: Position | None = None,
         delta: bool = False,
     ) -> PublishOutcome:
         """Append a publication to the channel's log, if it has one, and tell the node if it follows it."""
@@ -134,6 +135,8 @@ class SqliteEngine(LocalEngine):
         if version > LARGEST:
             raise EngineError(f"a version is at most {LARGEST}, not {version}")
         publication = copy_publication(publication, offset=0, time=self._clock())
+        if not has_log(log):
+            check_expected(channel, expected, Position(0, ""))
         if not has_log(log) and not idempotency_key:
             if channel in self._followed:
                 events.on_publication(channel, publication, Position(0, ""), 0, delta)
@@ -146,7 +149,8 @@ class SqliteEngine(LocalEngine):
         self._sweep_soon()
         key, versions = (idempotency_key, idempotency_ttl), (version, version_epoch)
         return cast(
-            PublishOutcome, await self._write(Publish(channel, publication, log, key, versions, tell))
+            PublishOutcome,
+            await self._write(Publish(channel, publication, log, key, versions, expected, tell)),
         )
 
     async def history(
@@ -172,7 +176,7 @@ class SqliteEngine(LocalEngine):
                 await self._write(Create(channel, log))
         return found.page
 
-    async def remove_history(self, channel: str) -> None:
+    async def remove_history(self, channel: str, *, log: LogOptions) -> None:
         """Empty the log; its epoch and top offset stay."""
         await self._write(Remove(channel))
 

@@ -11,7 +11,7 @@ import msgspec
 
 from everwire.channels.engine import LogOptions, Position, PublishOutcome
 from everwire.engines.deadlines import Clock
-from everwire.engines.local import has_log, new_epoch
+from everwire.engines.local import check_expected, has_log, new_epoch
 from everwire.engines.log import forgotten_after, is_stale
 from everwire.engines.sqlite.schema import explain
 from everwire.engines.sqlite.worker import Job
@@ -389,6 +389,7 @@ class Publish(Write):
 
     __slots__ = (
         "channel",
+        "expected",
         "key",
         "key_ttl",
         "log",
@@ -406,6 +407,7 @@ class Publish(Write):
         log: LogOptions,
         key: tuple[str, float],
         version: tuple[int, str],
+        expected: Position | None,
         tell: Callable[[Publish], None],
     ) -> None:
         super().__init__()
@@ -414,6 +416,7 @@ class Publish(Write):
         self.log = log
         self.key, self.key_ttl = key
         self.version, self.version_epoch = version
+        self.expected = expected
         self.tell = tell
         self.previous = 0
 
@@ -427,11 +430,12 @@ class Publish(Write):
         if has_log(self.log):
             state = store.log(self.channel, self.log)
             self.previous = state.top
+            if self.version > 0 and is_stale(
+                self.version, self.version_epoch, last=state.version, last_epoch=state.version_epoch
+            ):
+                return PublishOutcome(state.position, stale=True)
+            check_expected(self.channel, self.expected, state.position)
             if self.version > 0:
-                if is_stale(
-                    self.version, self.version_epoch, last=state.version, last_epoch=state.version_epoch
-                ):
-                    return PublishOutcome(state.position, stale=True)
                 state.version, state.version_epoch = self.version, self.version_epoch
             position = store.append(state, self.publication, self.log)
         if self.key:
