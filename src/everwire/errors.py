@@ -77,6 +77,7 @@ __all__ = [
     "LifespanError",
     "MessageTooBig",
     "NegotiationError",
+    "PositionConflict",
     "ProtocolError",
     "ProxyError",
     "RedirectError",
