@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RunningServer", "StartServer", "everwire_server"]
 
+Call = Callable[[Callable[[], object]], object]
+"""Has the event loop of a server call something."""
+
 _SECONDS = 10.0
 """How long a server may take to start, and to end."""
 
@@ -29,16 +32,29 @@ class RunningServer:
         uri: the URI of its root: ``ws://127.0.0.1:port/``, or ``wss:`` with the option ``ssl``.
     """
 
-    def __init__(self, make: Callable[[], AbstractAsyncContextManager[Server]], *, secure: bool) -> None:
+    def __init__(self, make: Callable[[int], AbstractAsyncContextManager[Server]], *, secure: bool) -> None:
         self._make = make
-        self._ready: Future[tuple[int, Callable[[], object]]] = Future()
-        self._thread = threading.Thread(target=self._run, name="everwire_server", daemon=True)
-        self._thread.start()
-        self.port, self._stop = self._ready.result(_SECONDS)
+        self._thread: threading.Thread | None = None
+        self.port = 0
+        self.start()
         self.uri = f"{'wss' if secure else 'ws'}://127.0.0.1:{self.port}/"
 
     def __str__(self) -> str:
         return self.uri
+
+    def start(self) -> None:
+        """Start it again, at the same port, after :meth:`close`.
+
+        Raises:
+            RuntimeError: it runs.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the server runs: close() it first, or restart() it")
+        self._ready: Future[tuple[Server, Call]] = Future()
+        thread = threading.Thread(target=self._run, name="everwire_server", daemon=True)
+        thread.start()
+        self._server, self._call = self._ready.result(_SECONDS)
+        self._thread, self.port = thread, self._server.port
 
     def _run(self) -> None:
         try:
@@ -49,10 +65,27 @@ class RunningServer:
             self._ready.set_exception(exc)
 
     async def _serve(self) -> None:
-        loop, stop = asyncio.get_running_loop(), asyncio.Event()
-        async with self._make() as server:
-            self._ready.set_result((server.port, lambda: loop.call_soon_threadsafe(stop.set)))
-            await stop.wait()
+        loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with self._make(self.port) as server:
+            self._ready.set_result((server, loop.call_soon_threadsafe))
+            await self._stop.wait()
+
+    def drop_connections(self) -> None:
+        """Cut all connections, as a failing network does: nobody is told why, and clients may come back.
+
+        Raises:
+            RuntimeError: the server does not run.
+        """
+        if self._thread is None:
+            raise RuntimeError("the server does not run, so there are no connections")
+        dropped: Future[None] = Future()
+
+        def drop() -> None:
+            self._server.drop_connections()
+            dropped.set_result(None)
+
+        self._call(drop)
+        dropped.result(_SECONDS)
 
     def close(self) -> None:
         """Stop the server, as the end of the test does; connections are closed with 1001, of ASGI with 1012.
@@ -60,13 +93,24 @@ class RunningServer:
         Raises:
             TimeoutError: it does not end.
         """
-        if self._thread.is_alive():
-            self._stop()
-            self._thread.join(_SECONDS)
-        if self._thread.is_alive():
-            raise TimeoutError(
-                f"the server did not end within {_SECONDS:g} seconds: a handler blocks its thread"
-            )
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            self._call(self._stop.set)
+            thread.join(_SECONDS)
+            if thread.is_alive():
+                raise TimeoutError(
+                    f"the server did not end within {_SECONDS:g} seconds: a handler blocks its thread"
+                )
+        self._thread = None
+
+    def restart(self) -> None:
+        """Stop the server and start it again at the same port: for tests of clients that come back.
+
+        Raises:
+            TimeoutError: it does not end.
+        """
+        self.close()
+        self.start()
 
 
 class StartServer(Protocol):
@@ -93,7 +137,8 @@ def everwire_server() -> Iterator[StartServer]:
         options.setdefault("close_timeout", 3.0)
         chosen: Any = serve_application if _is_application(handler) else serve
         server = RunningServer(
-            lambda: chosen(handler, "127.0.0.1", 0, **options), secure=options.get("ssl") is not None
+            lambda port: chosen(handler, "127.0.0.1", port, **options),
+            secure=options.get("ssl") is not None,
         )
         running.append(server)
         return server

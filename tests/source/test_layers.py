@@ -45,6 +45,7 @@ LAYERS = {
         "",
     },
     "pytest_plugin": {"websocket", "asgi"},
+    "testing": {"_core", "asgi", "channels", "client", "hub", "transports"},
     "compat": {"errors", "websocket", "_core", ""},
 }
 """What each layer may import, apart from itself."""

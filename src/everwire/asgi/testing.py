@@ -20,10 +20,33 @@ from everwire.websocket.extensions import Deflate
 from everwire.websocket.fallback import Adapter
 from everwire.websocket.messages import HeadersLike, Request
 
-__all__ = ["connect"]
+__all__ = ["attach", "connect"]
 
 _GONE = "WebSocketDisconnect"
 """What Starlette, FastAPI and Litestar raise in a handler whose client has closed: no error here."""
+
+
+async def attach(gate: Gate) -> tuple[Connection, socket.socket]:
+    """A connection that a gate serves, and the socket at the other end of it, for a client."""
+    theirs, ours = socket.socketpair()
+    try:
+        settings = Settings(
+            client=False,
+            on_head=gate.on_head,
+            parse_head=Request.parse,
+            max_size=None,
+            open_timeout=None,
+            ping_interval=None,
+        )
+        connection = Connection(settings)
+        if polls():
+            connection.attach_socket(theirs)
+        else:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: Adapter(connection), theirs)
+    except BaseException:
+        ours.close()
+        raise
+    return connection, ours
 
 
 class connect:
@@ -125,28 +148,8 @@ class connect:
         return self._connection
 
     async def _connect(self) -> Connection:
-        theirs, ours = socket.socketpair()
-        try:
-            await self._attach(theirs)
-        except BaseException:
-            ours.close()
-            raise
-        return await client.connect(self._uri, sock=ours, **self._options)
-
-    async def _attach(self, sock: socket.socket) -> None:
-        settings = Settings(
-            client=False,
-            on_head=self._gate.on_head,
-            parse_head=Request.parse,
-            max_size=None,
-            open_timeout=None,
-            ping_interval=None,
-        )
-        connection = Connection(settings)
-        if polls():
-            connection.attach_socket(sock)
-        else:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: Adapter(connection), sock)
+        _, sock = await attach(self._gate)
+        return await client.connect(self._uri, sock=sock, **self._options)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from everwire.wire.codec import Codec
+
+if TYPE_CHECKING:
+    from everwire.channels.context import Credentials
 
 __all__ = ["Carrier", "Feed", "FeedFactory", "Origin", "PlainFeed", "plain_feed"]
 
@@ -83,6 +86,7 @@ class Origin:
         client: the peer's address, as ``(host, port)``; None: not known.
         scope: the ASGI scope, where a framework has put something into it: a hook may look at its session or
             user there.
+        credentials: who it is of, if that is known already: then neither a token nor a hook is asked for.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -90,6 +94,7 @@ class Origin:
     query: str = ""
     client: tuple[str, int] | None = None
     scope: Mapping[str, Any] | None = None
+    credentials: Credentials | None = None
 
 
 class PlainFeed:

@@ -89,6 +89,8 @@ async def _credentials(session: Session, request: ConnectRequest) -> Credentials
         Disconnected: the token is not valid, or there is none and it takes one.
         CommandError: the token has expired, or the hook refuses.
     """
+    if session.origin.credentials is not None:
+        return session.origin.credentials
     hub = session.hub
     hook = hub.hooks.connect
     if request.token and (hub.verifier is not None or hook is None):

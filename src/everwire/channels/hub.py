@@ -129,6 +129,11 @@ class Hub(Reaching, Node):
         """Whether everybody may do everything."""
         return self.options.insecure
 
+    @property
+    def is_started(self) -> bool:
+        """Whether it has begun, and was not closed since."""
+        return self._starting is not None
+
     # Declaring
 
     def channel(self, pattern: str, **options: Any) -> Callable[[SubscribeHook], Rule]:

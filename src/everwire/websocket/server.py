@@ -172,6 +172,11 @@ class Server:
             if tasks := self._tasks():
                 self._logger.error("%d handlers do not end when cancelled", len(tasks))
 
+    def drop_connections(self) -> None:
+        """Cut all connections at once, as a failing network does; go on accepting new ones."""
+        for connection in self._remaining():
+            connection.abort()
+
     def _end(self, connection: Connection, code: int, reason: str) -> None:
         """Begin to close a connection."""
         if connection.is_open or not connection.opened:
