@@ -41,12 +41,35 @@ def test_what_is_not_there_is_said(run: Run, where: str) -> None:
             assert answer.status_code == 426
             answer = await http.get(place.url("/health"))
             assert (answer.status_code, answer.text) == (200, "{}")
+            answer = await http.get(place.url("/health/nothing"))
+            assert answer.status_code == 404
             with pytest.raises(InvalidStatus) as refused:
                 await everwire.connect(place.url("/sse", "ws"), proxy=None)
             assert refused.value.response.status == 400
             with pytest.raises(InvalidStatus) as refused:
                 await everwire.connect(place.url("/nothing", "ws"), proxy=None)
             assert refused.value.response.status == 404
+
+    run(main)
+
+
+@each_server
+def test_a_hub_without_its_engine_lives_and_is_not_ready(run: Run, where: str) -> None:
+    async def main() -> None:
+        hub = open_hub()
+        assert not hub.health.ready
+        async with site(where, hub) as place, browser() as http:
+            answer = await http.get(place.url("/health/ready"))
+            assert (answer.status_code, answer.json()) == (200, {"ready": True, "problems": {}})
+            hub.on_available(False)
+            hub.health.set("drain", "clients are being sent away")
+            answer = await http.get(place.url("/health/ready"))
+            assert answer.status_code == 503 and set(answer.json()["problems"]) == {"engine", "drain"}
+            assert (await http.get(place.url("/health"))).status_code == 200
+            hub.on_available(True)
+            hub.health.clear("drain")
+            assert (await http.get(place.url("/health/ready"))).status_code == 200
+        assert not hub.health.ready
 
     run(main)
 

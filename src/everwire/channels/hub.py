@@ -228,6 +228,7 @@ class Hub(Reaching, Node):
                 starting.exception() if not starting.cancelled() else None
                 raise
             self._starting.set_result(None)
+            self.health.clear("hub")
             if self.insecure:
                 self.logger.warning("the hub is insecure: everybody may do everything. For development only")
         elif self._loop is not loop:
@@ -253,6 +254,7 @@ class Hub(Reaching, Node):
         if self._starting is None or self._closing:
             return
         self._closing = True
+        self.health.set("hub", "it is closing")
         self.end_sessions(code, reason)
         try:
             async with asyncio.timeout(timeout):

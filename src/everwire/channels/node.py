@@ -15,6 +15,7 @@ from everwire.channels.carrier import Carrier, Origin
 from everwire.channels.channel import Channel
 from everwire.channels.context import Context
 from everwire.channels.engine import Engine, LogOptions, Position
+from everwire.channels.health import Health
 from everwire.channels.hooks import Hooks
 from everwire.channels.options import HubOptions
 from everwire.channels.rules import Namespaces, Rule, call
@@ -41,6 +42,7 @@ class Node:
         verifier: checks tokens; None: there is no key to check them with.
         logger: where failures go.
         clock: the time, in seconds since 1970.
+        health: whether it is ready for clients.
     """
 
     def __init__(self, engine: Engine, options: HubOptions, logger: logging.Logger) -> None:
@@ -53,6 +55,7 @@ class Node:
         self.verifier: Any = None
         self.logger = logger
         self.clock: Callable[[], float] = time.time
+        self.health = Health()
         self._sessions: dict[str, Session] = {}
         self._open: set[Session] = set()
         self._users: dict[str, set[Session]] = {}
@@ -369,8 +372,10 @@ class Node:
     def on_available(self, available: bool) -> None:
         """The engine is reachable again, or no longer."""
         if available:
+            self.health.clear("engine")
             self.spawn(self.check_positions())
         else:
+            self.health.set("engine", f"the engine {self.engine.name} is not reachable")
             self.logger.error("the engine %s is not reachable", self.engine.name)
 
     async def check_positions(self) -> None:

@@ -11,6 +11,7 @@ from everwire.channels.carrier import Carrier, Origin
 from everwire.errors import ClientDisconnected, EverwireError, HandshakeError, InvalidOrigin
 from everwire.transports.direct import SessionListener
 from everwire.transports.emulation import emulation
+from everwire.transports.health import health
 from everwire.transports.incoming import Incoming, Receive, Scope, Send
 from everwire.transports.leaving import Leaving
 from everwire.transports.native import NativeFeeds
@@ -53,11 +54,6 @@ class Endpoint:
     cross_origin: bool = False
 
 
-async def health(app: HubApplication, incoming: Incoming) -> None:
-    """Whether the hub works: ``/health``."""
-    await incoming.answer(200, b"{}", content_type="application/json")
-
-
 ENDPOINTS = (
     Endpoint(name="/websocket", websocket=websocket),
     Endpoint(name="/sse", http=sse, methods=("GET", "POST")),
@@ -67,7 +63,7 @@ ENDPOINTS = (
     Endpoint(name="/uni_sse", http=uni_sse, methods=("GET", "POST")),
     Endpoint(name="/uni_http_stream", http=uni_http_stream, methods=("POST",)),
     Endpoint(name="/raw", http=raw, methods=("GET",), websocket=raw, deep=True),
-    Endpoint(name="/health", http=health, methods=("GET", "HEAD"), cross_origin=True),
+    Endpoint(name="/health", http=health, methods=("GET", "HEAD"), deep=True, cross_origin=True),
 )
 """What a hub's application serves by itself."""
 
