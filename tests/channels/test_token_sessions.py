@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 from conftest import Run
 
 from channels.peer import Ended, Peer, Refused, a_hub
+from everwire.channels.context import Context
 from everwire.channels.hub import Hub
+from everwire.channels.options import SubscribeOptions
 from everwire.channels.signing import Signer
 from everwire.channels.tokens import TokenOptions
 
@@ -106,3 +109,66 @@ def test_capabilities(run: Run) -> None:
                 await (await connected(hub)).ask("history", channel="room:2")
 
     run(main)
+
+
+def test_a_subscription_token_allows_more_while_it_lasts(run: Run) -> None:
+    async def main() -> None:
+        async with hub_with_tokens() as hub:
+            closed = {f"allow_{what}_for_subscriber": False for what in ("history", "presence")}
+            hub.namespace("room", history=5, presence=True, force_recovery=False, **closed)
+            peer = await connected(hub)
+
+            def token(channel: str, *allow: str) -> str:
+                return SIGNER.subscription("42", channel, allow=list(allow))
+
+            async def allowed(channel: str) -> set[str]:
+                found = set[str]()
+                for command, fields in (("publish", {"data": 1}), ("presence", {}), ("history", {})):
+                    with contextlib.suppress(Refused):
+                        await peer.ask(command, channel=channel, **fields)
+                        found.add(command)
+                return found
+
+            reply = await peer.ask("subscribe", channel="room:1", token=token("room:1"), recoverable=True)
+            assert "recoverable" not in reply
+            assert await allowed("room:1") == set()
+            everything = token("room:2", "pub", "prs", "hst")
+            reply = await peer.ask("subscribe", channel="room:2", token=everything, recoverable=True)
+            assert reply["recoverable"]
+            assert await allowed("room:2") == {"publish", "presence", "history"}
+            assert await allowed("room:1") == set()
+            # A new token says anew what is allowed, and nothing is once the subscription is over.
+            await peer.ask("sub_refresh", channel="room:2", token=token("room:2", "prs"))
+            assert await allowed("room:2") == {"presence"}
+            await peer.ask("unsubscribe", channel="room:2")
+            assert await allowed("room:2") == set()
+            given = await connected(hub, subs={"room:3": {"allow": ["pub"]}})
+            await given.ask("publish", channel="room:3", data=1)
+            with pytest.raises(Refused, match="permission denied"):
+                await given.ask("history", channel="room:3")
+
+    run(main)
+
+
+def test_the_function_of_a_channel_allows_more_for_a_subscriber(run: Run) -> None:
+    async def main() -> None:
+        async with hub_with_tokens() as hub:
+
+            @hub.channel("seat:{number}")
+            def seat(ctx: Context, number: str) -> SubscribeOptions:
+                return SubscribeOptions(allow=["pub"] if number == "1" else [])
+
+            peer = await connected(hub)
+            for number in ("1", "2"):
+                await peer.ask("subscribe", channel=f"seat:{number}")
+            await peer.ask("publish", channel="seat:1", data=1)
+            with pytest.raises(Refused, match="permission denied"):
+                await peer.ask("publish", channel="seat:2", data=1)
+
+    run(main)
+
+
+def test_what_is_allowed_has_a_name() -> None:
+    wrong: Any = ["publish"]
+    with pytest.raises(ValueError, match="allow knows sub, pub, prs, hst, not 'publish'"):
+        SubscribeOptions(allow=wrong)

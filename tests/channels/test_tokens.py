@@ -117,24 +117,33 @@ def test_the_claims_of_a_connection() -> None:
 def test_the_subscriptions_of_a_connection() -> None:
     subs = {
         "news": {"b64info": "AAE=", "override": {"presence": {"value": True}}},
-        "x": {"data": {"a": 1}, "override": {}},
+        "x": {"data": {"a": 1}, "override": {}, "allow": ["pub"]},
     }
     channels = connection(signer().connection("42", subs=subs, channels=["left out"])).channels
     assert set(channels) == {"news", "x"}
     assert bytes(channels["news"].info) == b"\0\1"
     assert (channels["news"].presence, channels["news"].join_leave) == (True, None)
     assert bytes(channels["x"].data) == b'{"a":1}'
+    assert (channels["news"].allow, channels["x"].allow) == ([], ["pub"])
 
 
 def test_the_claims_of_a_subscription() -> None:
     token = signer().subscription(
-        "42", "news", client="c", info=[1], override={"force_recovery": {"value": False}}
+        "42",
+        "news",
+        client="c",
+        info=[1],
+        override={"force_recovery": {"value": False}},
+        allow=["prs", "hst"],
     )
     claims = subscription(token)
     assert (claims.user, claims.channel, claims.client) == ("42", "news", "c")
     options = claims.options()
     assert bytes(options.info) == b"[1]"
     assert (options.expire_at, options.force_recovery) == (NOW + 3600, False)
+    assert options.allow == ["prs", "hst"]
+    with pytest.raises(TokenError, match=r"\$\.allow"):
+        subscription(signer().subscription("42", "news", allow=["everything"]))
 
 
 @pytest.mark.parametrize(("said", "expires"), [(0, 0), (-1, 0), (NOW + 5, NOW + 5), (None, NOW + 3600)])
@@ -190,6 +199,7 @@ def test_the_user_is_named_by_another_claim() -> None:
         ({"b64info": "?"}, "b64info"),
         ({"caps": [{"channels": ["("], "allow": ["sub"], "match": "regex"}]}, "regular expression"),
         ({"caps": [{"channels": ["a"], "allow": ["subscribe"]}]}, r"\$\.caps"),
+        ({"subs": {"a": {"allow": ["publish"]}}}, r"\$\.subs"),
     ],
 )
 def test_claims_that_are_not_what_they_should_be(claims: dict[str, Any], problem: str) -> None:

@@ -72,11 +72,14 @@ def may(session: Session, what: str, channel: str, rule: Rule) -> bool:
         return True
     if session.caps is not None and session.caps.allows(CAPS[what], channel):
         return True
+    subscription = session.subscriptions.get(channel)
+    if subscription is not None and CAPS[what] in subscription.allow:
+        return True
     if not session.user and not getattr(options, f"allow_{what}_for_anonymous"):
         return False
     if getattr(options, f"allow_{what}_for_client"):
         return True
-    return bool(getattr(options, f"allow_{what}_for_subscriber")) and channel in session.subscriptions
+    return bool(getattr(options, f"allow_{what}_for_subscriber")) and subscription is not None
 
 
 CAPS = {"publish": "pub", "presence": "prs", "history": "hst"}

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 from everwire.channels.engine import LogOptions
 
-__all__ = ["ChannelOptions", "HubOptions", "SubscribeOptions", "as_answer", "as_subscribe_options", "as_ttl"]
+__all__ = [
+    "ChannelOptions",
+    "HubOptions",
+    "Permission",
+    "SubscribeOptions",
+    "as_answer",
+    "as_subscribe_options",
+    "as_ttl",
+]
 
 MAX_TTL = 2**31 - 1
+
+Permission = Literal["sub", "pub", "prs", "hst"]
+"""Subscribe, publish, ask who is there, read the log: what these are called in tokens."""
+PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
 
 Answer = TypeVar("Answer")
 
@@ -115,6 +127,11 @@ class SubscribeOptions:
             of the channel is asked.
         presence, join_leave, force_push_join_leave, force_positioning, force_recovery: as the channel's
             options.
+        allow: what the subscriber may do in the channel beyond its options, while it is subscribed:
+            ``"pub"`` publish, ``"prs"`` ask who is there, ``"hst"`` read the log and be recovered.
+
+    Raises:
+        ValueError: *allow* names something else.
     """
 
     info: Any = None
@@ -126,6 +143,11 @@ class SubscribeOptions:
     force_push_join_leave: bool | None = None
     force_positioning: bool | None = None
     force_recovery: bool | None = None
+    allow: Sequence[Permission] = ()
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.allow) - set(PERMISSIONS):
+            raise ValueError(f"allow knows {', '.join(PERMISSIONS)}, not {min(unknown)!r}")
 
 
 def as_answer(kind: type[Answer], answer: object, refusal: str) -> Answer:

@@ -33,7 +33,7 @@ class Reaching(Node):
         data: Any = None,
         expire_at: float = 0,
         recover_since: Position | None = None,
-        **options: bool | None,
+        **options: Any,
     ) -> int:
         """Subscribe a user's sessions to a channel from the server's side; return how many were.
 

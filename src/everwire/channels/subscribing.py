@@ -277,6 +277,7 @@ def _make(
         return bool(theirs if mine is None else mine)
 
     subscription.info = as_raw(allowed.info)
+    subscription.allow = allowed.allow
     subscription.client_side_refresh = allowed.client_side_refresh
     subscription.presence = pick(allowed.presence, options.presence)
     subscription.join_leave = pick(allowed.join_leave, options.join_leave)
@@ -328,7 +329,7 @@ def _followed_how(
 ) -> tuple[bool, bool]:
     """Whether a subscription is positioned, and whether it can be recovered."""
     may_ask = bool(options.log.size) and (
-        options.allow_history_for_subscriber or options.allow_history_for_client
+        options.allow_history_for_subscriber or options.allow_history_for_client or "hst" in allowed.allow
     )
     force = options.force_recovery if allowed.force_recovery is None else allowed.force_recovery
     recoverable = bool(force) or (request.recoverable and (options.allow_recovery or may_ask))
@@ -432,5 +433,6 @@ async def sub_refresh(session: Session, id: int, request: SubRefreshRequest) -> 
     if allowed is not None and (not allowed.expire_at or allowed.expire_at > session.hub.clock()):
         if allowed.info is not None:
             subscription.info = as_raw(allowed.info)
+        subscription.allow = allowed.allow
         expire_later(subscription, allowed, result)
     session.reply(Reply(id=id, sub_refresh=result))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec import Raw
@@ -14,6 +14,7 @@ from everwire.wire.messages import NOTHING, ClientInfo, Publication, Unsubscribe
 
 if TYPE_CHECKING:
     from everwire.channels.channel import Frames, Lane
+    from everwire.channels.options import Permission
     from everwire.channels.session import Session
 
 __all__ = ["Gap", "Subscription"]
@@ -41,6 +42,7 @@ class Subscription:
         filter: whether publications with these tags are for it; None: all are.
         primed: whether it has the newest publication, to which the next difference will be.
         info: what is told about it.
+        allow: what the subscriber may do beyond the channel's options.
         ended: with what it was ended before it was live: the client is told once it knows of it.
         buffer: publications that came before it was live, each with the offset before it; None: it is live.
         since: the offset up to which it has all, where the channel has still to be told of some of that.
@@ -49,6 +51,7 @@ class Subscription:
     """
 
     __slots__ = (
+        "allow",
         "buffer",
         "channel",
         "client_side_refresh",
@@ -81,6 +84,7 @@ class Subscription:
         self.filter: Callable[[Mapping[str, str]], bool] | None = None
         self.primed = not encoding.delta
         self.info: Raw = NOTHING
+        self.allow: Sequence[Permission] = ()
         self.buffer: list[tuple[Publication, int]] | None = []
         self.since = 0
         self.ended: Unsubscribe | None = None

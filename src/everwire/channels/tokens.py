@@ -20,7 +20,7 @@ from msgspec import Meta, Raw, Struct
 from everwire.channels.context import Credentials
 from everwire.channels.jwks import KeySet
 from everwire.channels.keys import MIN_HMAC, Keys, unknown_algorithm
-from everwire.channels.options import SubscribeOptions
+from everwire.channels.options import Permission, SubscribeOptions
 from everwire.errors import TokenError, TokenExpired
 from everwire.wire.messages import NOTHING
 
@@ -38,8 +38,6 @@ MAX_SIZE = 64 * 1024
 
 logger = logging.getLogger("everwire.tokens")
 
-Permission = Literal["sub", "pub", "prs", "hst"]
-"""Subscribe, publish, ask who is there, read the log."""
 Seconds = Annotated[float, Meta(ge=0, le=253402300799)]
 """Seconds since 1970, until the year 9999."""
 
@@ -155,6 +153,7 @@ class _Subscribe(Struct):
     data: Raw = NOTHING
     b64data: str = ""
     override: _Override | None = None
+    allow: list[Permission] = []
 
     def options(self, expire_at: float = 0) -> SubscribeOptions:
         """The same for the session."""
@@ -164,6 +163,7 @@ class _Subscribe(Struct):
             info=_bytes(self.info, self.b64info, "b64info"),
             data=_bytes(self.data, self.b64data, "b64data"),
             expire_at=expire_at,
+            allow=self.allow,
             **{name: each.value for name, each in switched.items() if each is not None},
         )
 
@@ -217,6 +217,7 @@ class _Subscription(_Registered):
     data: Raw = NOTHING
     b64data: str = ""
     override: _Override | None = None
+    allow: list[Permission] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,7 +369,9 @@ class Verifier:
         claims = self._read(self._subscriptions, payload)
         if not claims.channel:
             raise TokenError("the token is not for a subscription: it has no claim channel")
-        said = _Subscribe(claims.info, claims.b64info, claims.data, claims.b64data, claims.override)
+        said = _Subscribe(
+            claims.info, claims.b64info, claims.data, claims.b64data, claims.override, claims.allow
+        )
         return SubscriptionClaims(
             user=self._user(claims, payload),
             channel=claims.channel,
