@@ -14,7 +14,10 @@ from everwire.channels.engine import Engine
 from everwire.channels.rules import Rule
 from everwire.channels.tokens import TokenOptions
 from everwire.engines import open_engine
-from everwire.errors import ConfigError
+from everwire.errors import ConfigError, HandshakeError
+from everwire.ops.exporter import Exporter
+from everwire.ops.metrics import HubMetrics
+from everwire.ops.saturation import Sampler, Saturation
 from everwire.transports.asgi import Endpoint, HubApplication
 from everwire.transports.incoming import Incoming, Receive, Scope, Send
 from everwire.transports.options import TransportOptions
@@ -42,12 +45,16 @@ class Hub(hub.Hub):
         max_backlog: unsent bytes of one client; one that is behind by more is closed with 3008.
         api_key: the key of the server API at ``/api``, or several while it is changed. Without one it is
             closed.
+        metrics_address: ``HOST:PORT`` at which ``/metrics`` is without a key, for a network of its own;
+            empty: it is at the hub's own port only, for those who have *api_key*. Needs the extra
+            ``metrics``.
         options: those of :class:`everwire.channels.tokens.TokenOptions`, by which tokens of clients are
             checked
             (``token_hmac_secret_key`` and so on), and all others of :class:`everwire.channels.hub.Hub`.
 
     Attributes:
         api: the server API in this process; ``@hub.api.rpc("name")`` adds functions to it.
+        metrics: what Prometheus is told; a collector for a registry of ``prometheus_client``, too.
 
     Raises:
         ConfigError: there is no such engine.
@@ -65,6 +72,7 @@ class Hub(hub.Hub):
         max_size: int = 1 << 16,
         max_backlog: int = 1 << 20,
         api_key: str | Sequence[str] = (),
+        metrics_address: str = "",
         **options: Any,
     ) -> None:
         tokens = {name: options.pop(name) for name in list(options) if name.startswith("token_")}
@@ -75,6 +83,9 @@ class Hub(hub.Hub):
         self._server_api = ServerApi(self.api, key=api_key, insecure=self.insecure)
         self.transports = TransportOptions(origins=origins, max_size=max_size, max_backlog=max_backlog)
         self._application: HubApplication | None = None
+        self._sampler = Sampler()
+        self.metrics = HubMetrics(self, self._sampler)
+        self._exporter = Exporter(self.metrics, metrics_address) if metrics_address else None
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str]) -> Self:
@@ -113,11 +124,48 @@ class Hub(hub.Hub):
                 # Whoever has the key may come from anywhere; without one, other pages may not.
                 cross_origin=not self.insecure,
             )
-            self._application = HubApplication(self, self.transports, [api])
+            metrics = Endpoint(
+                name="/metrics",
+                http=self._answer_metrics,
+                methods=("GET",),
+                cross_origin=not self.insecure,
+            )
+            self._application = HubApplication(self, self.transports, [api, metrics])
         return self._application
 
     async def _answer_api(self, app: HubApplication, incoming: Incoming) -> None:
         await self._server_api.handle(incoming)
+
+    async def _answer_metrics(self, app: HubApplication, incoming: Incoming) -> None:
+        self._server_api.authorize(incoming.headers)
+        try:
+            body, content_type = self.metrics.render()
+        except ConfigError as error:
+            raise HandshakeError(str(error), 501) from None
+        await incoming.answer(200, body, content_type=content_type)
+
+    @property
+    def saturation(self) -> Saturation:
+        """How full this node is: ``hub.saturation.value`` is 0 to 1, the largest of its parts."""
+        return self._sampler.read(
+            connections=self.counts.connections, connection_limit=self.options.connection_limit
+        )
+
+    async def _begin(self) -> None:
+        await super()._begin()
+        self._sampler.start()
+        if self._exporter is not None:
+            try:
+                await self._exporter.start()
+            except BaseException:
+                await self._end()
+                raise
+
+    async def _end(self) -> None:
+        if self._exporter is not None:
+            await self._exporter.close()
+        self._sampler.close()
+        await super()._end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what an ASGI server has."""

@@ -204,4 +204,6 @@ def test_the_reference_names_every_option() -> None:
     fields: Any = lambda kind: {each.name for each in dataclasses.fields(kind) if each.init}  # noqa: E731
     assert documented("client") == fields(HubOptions) - {"insecure"} | {"origins", "max_size", "max_backlog"}
     assert documented("channel") == fields(ChannelOptions) - {"type"} | set(module.ALIASES)
+    assert documented("api") == set(module.Api.__struct_fields__)
+    assert documented("metrics") == set(module.Metrics.__struct_fields__)
     assert documented("token") == set(module.Token.__struct_fields__)

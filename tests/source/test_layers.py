@@ -19,8 +19,9 @@ LAYERS = {
     "engines": {"errors", "wire", "channels"},
     "transports": {"errors", "_core", "websocket", "wire", "channels"},
     "js": set(),
+    "ops": {"errors", "websocket", "wire", "channels"},
     "client": {"errors", "_core", "websocket", "wire"},
-    "hub": {"errors", "_core", "websocket", "asgi", "wire", "channels", "engines", "transports"},
+    "hub": {"errors", "_core", "websocket", "asgi", "wire", "channels", "engines", "ops", "transports"},
     "": {
         "errors",
         "websocket",
@@ -42,6 +43,7 @@ LAYERS = {
         "engines",
         "hub",
         "client",
+        "ops",
         "",
     },
     "pytest_plugin": {"websocket", "asgi"},

@@ -178,6 +178,8 @@ def test_a_client_that_takes_nothing_is_cut(run: Run, kind: str, where: str) -> 
                         await hub.publish("news", "x" * 50_000)
                         await asyncio.sleep(0)
                 assert await hub.channels() == {}
+                assert hub.counts.disconnects == {3008: 1}
+                assert (hub.counts.connections, hub.counts.subscriptions) == (0, 0)
             finally:
                 sock.close()
 

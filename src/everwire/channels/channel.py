@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from everwire.channels.carrier import Feed, FeedFactory
+from everwire.channels.counts import Counts
 from everwire.channels.engine import Position
 from everwire.errors import WireError
 from everwire.wire.codec import Codec
@@ -120,6 +121,7 @@ class Channel:
     """
 
     __slots__ = (
+        "_counts",
         "_direct",
         "_followers",
         "_lanes",
@@ -135,7 +137,7 @@ class Channel:
         "subscribers",
     )
 
-    def __init__(self, name: str, rule: Rule, number: int) -> None:
+    def __init__(self, name: str, rule: Rule, number: int, counts: Counts) -> None:
         self.name = name
         self.rule = rule
         self.subscribers: dict[object, Subscription] = {}
@@ -145,6 +147,7 @@ class Channel:
         self.holds = 0
         self.live = 0
         self._number = number
+        self._counts = counts
         self._lanes: list[Lane] = []
         self._direct: dict[Subscription, None] = {}
         self._followers: list[Follower] = []
@@ -173,6 +176,7 @@ class Channel:
     def attach(self, subscription: Subscription) -> None:
         """Take up a subscription that is not live yet: what comes is kept for it."""
         self.subscribers[subscription.session] = subscription
+        self._counts.subscriptions += 1
         self._direct[subscription] = None
 
     def go_live(self, subscription: Subscription, late: Sequence[Publication]) -> None:
@@ -215,7 +219,8 @@ class Channel:
 
     def detach(self, subscription: Subscription) -> None:
         """The subscription has ended."""
-        self.subscribers.pop(subscription.session, None)
+        if self.subscribers.pop(subscription.session, None) is not None:
+            self._counts.subscriptions -= 1
         self._direct.pop(subscription, None)
         lane = subscription.lane
         if lane is not None:
@@ -238,10 +243,13 @@ class Channel:
         """Send a publication to everybody; tell who has to know that some are missing before it."""
         if position.epoch and not self._advance(position, previous):
             return
+        counts = self._counts
+        counts.delivered += 1
         frames = Frames(self, publication, delta or self.rule.options.delta_publish)
         for lane in list(self._lanes):
             frame = frames.get(lane.encoding)
             if frame is not None:
+                counts.sent(frame, len(lane.feed))
                 lane.feed.publish(frame)
             else:
                 for each in [sub for sub in self.subscribers.values() if sub.lane is lane]:

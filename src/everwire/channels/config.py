@@ -38,7 +38,7 @@ DURATIONS = {
     "expired_close_delay",
     "presence_ttl",
 }
-SECTIONS = ("client", "token", "api")
+SECTIONS = ("client", "token", "api", "metrics")
 """The sections whose options can be set by the environment: EVERWIRE_CLIENT_PING_INTERVAL and so on."""
 
 
@@ -121,6 +121,12 @@ class Api(Struct, kw_only=True, forbid_unknown_fields=True):
     key: Names | None = None
 
 
+class Metrics(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Metrics for Prometheus."""
+
+    address: str | None = None
+
+
 class Channel(Struct, kw_only=True, forbid_unknown_fields=True):
     """Which channels there are."""
 
@@ -139,6 +145,7 @@ class Config(Struct, kw_only=True, forbid_unknown_fields=True):
         client: the options of a hub, and of its transports.
         token: how tokens are checked.
         api: the server API.
+        metrics: metrics at a port of their own.
         channel: which channels there are.
     """
 
@@ -148,6 +155,7 @@ class Config(Struct, kw_only=True, forbid_unknown_fields=True):
     client: Client = field(default_factory=Client)
     token: Token = field(default_factory=Token)
     api: Api = field(default_factory=Api)
+    metrics: Metrics = field(default_factory=Metrics)
     channel: Channel = field(default_factory=Channel)
 
     def hub_options(self) -> dict[str, Any]:
@@ -158,6 +166,8 @@ class Config(Struct, kw_only=True, forbid_unknown_fields=True):
         options |= {"token_" + name: value for name, value in _given(self.token).items()}
         if self.api.key is not None:
             options["api_key"] = self.api.key
+        if self.metrics.address is not None:
+            options["metrics_address"] = self.metrics.address
         return options | {"engine": self.engine, "name": self.name, "insecure": self.insecure}
 
     def channels(self) -> list[tuple[Pattern | str, ChannelOptions]]:
@@ -336,12 +346,13 @@ class Source:
         raise ConfigError(f"{self.file}{f', line {line}' if line else ''}: {problem}") from None
 
 
-KINDS: list[Any] = [Config, Client, Token, Api, Channel, Namespace, Patterned]
+KINDS: list[Any] = [Config, Client, Token, Api, Metrics, Channel, Namespace, Patterned]
 SECTION_KINDS: dict[str, Any] = {
     "": Config,
     "[client]": Client,
     "[token]": Token,
     "[api]": Api,
+    "[metrics]": Metrics,
     "[channel]": Channel,
     "[channel.without_namespace]": Options,
     "[[channel.namespaces]]": Namespace,

@@ -219,7 +219,7 @@ class Hub(Reaching, Node):
             self._closing = False
             self._starting = loop.create_future()
             try:
-                await self.engine.start(self, node=self.node)
+                await self._begin()
             except BaseException as error:
                 starting, self._starting = self._starting, None
                 starting.cancel() if isinstance(error, asyncio.CancelledError) else starting.set_exception(
@@ -267,8 +267,16 @@ class Hub(Reaching, Node):
         if self._wheel is not None:
             self._wheel.close()
             self._wheel = None
-        await self.engine.close()
+        await self._end()
         self._starting = None
+
+    async def _begin(self) -> None:
+        """Begin what a hub has besides sessions."""
+        await self.engine.start(self, node=self.node)
+
+    async def _end(self) -> None:
+        """End it."""
+        await self.engine.close()
 
     async def _all_done(self) -> None:
         while tasks := self._tasks - {asyncio.current_task()}:
@@ -432,6 +440,7 @@ class Hub(Reaching, Node):
         """
         rule = self._needs_log(channel)
         await self.ready()
+        self.counts.engine_reads += 1
         return await self.engine.history(channel, log=rule.log, since=since, limit=limit, reverse=reverse)
 
     async def remove_history(self, channel: str) -> None:

@@ -14,6 +14,7 @@ from uuid import uuid4
 from everwire.channels.carrier import Carrier, Origin
 from everwire.channels.channel import Channel
 from everwire.channels.context import Context
+from everwire.channels.counts import Counts
 from everwire.channels.engine import Engine, LogOptions, Position
 from everwire.channels.health import Health
 from everwire.channels.hooks import Hooks
@@ -22,7 +23,7 @@ from everwire.channels.rules import Namespaces, Rule, call
 from everwire.channels.session import Session
 from everwire.channels.subscription import Subscription
 from everwire.channels.wheel import Wheel
-from everwire.errors import EngineError, EverwireError
+from everwire.errors import EngineError, EverwireError, PositionConflict
 from everwire.wire.codes import DisconnectCode, UnsubscribeCode
 from everwire.wire.messages import ClientInfo, Publication
 
@@ -43,6 +44,7 @@ class Node:
         logger: where failures go.
         clock: the time, in seconds since 1970.
         health: whether it is ready for clients.
+        counts: what has happened so far, for metrics.
     """
 
     def __init__(self, engine: Engine, options: HubOptions, logger: logging.Logger) -> None:
@@ -56,6 +58,7 @@ class Node:
         self.logger = logger
         self.clock: Callable[[], float] = time.time
         self.health = Health()
+        self.counts = Counts()
         self._sessions: dict[str, Session] = {}
         self._open: set[Session] = set()
         self._users: dict[str, set[Session]] = {}
@@ -77,6 +80,16 @@ class Node:
 
     def _tick_failed(self, error: Exception) -> None:
         self.logger.error("a timer of a session failed", exc_info=error)
+
+    @property
+    def channel_count(self) -> int:
+        """Channels that somebody follows on this node."""
+        return len(self._channels)
+
+    @property
+    def user_count(self) -> int:
+        """Different users of its sessions."""
+        return len(self._users)
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
@@ -113,10 +126,12 @@ class Node:
         gone.
         """
         session = Session(self, carrier, origin)
+        self.counts.opened += 1
         if self._closing or (
             self.options.connection_limit and len(self._open) >= self.options.connection_limit
         ):
             code = DisconnectCode.SHUTDOWN if self._closing else DisconnectCode.CONNECTION_LIMIT
+            self.counts.refused += 1
             self.loop.call_soon(session.disconnect, code)
             return session
         self._open.add(session)
@@ -148,6 +163,7 @@ class Node:
 
     def forget(self, session: Session, code: int, reason: str, *, was_connected: bool) -> None:
         """A session is over."""
+        self.counts.disconnects[code] += 1
         self._open.discard(session)
         self._secrets.pop(session.secret, None)
         self.unregister(session)
@@ -171,7 +187,7 @@ class Node:
         channel = self._channels.get(name)
         if channel is None:
             self._numbers += 1
-            channel = self._channels[name] = Channel(name, rule, self._numbers)
+            channel = self._channels[name] = Channel(name, rule, self._numbers, self.counts)
         channel.holds += 1
         return channel
 
@@ -341,7 +357,14 @@ class Node:
             EngineError: it is not in the log.
         """
         log = LogOptions() if skip_history else rule.log
-        outcome = await self.engine.publish(name, publication, log=log, **options)
+        try:
+            outcome = await self.engine.publish(name, publication, log=log, **options)
+        except PositionConflict:
+            raise
+        except EngineError:
+            self.counts.publish_errors += 1
+            raise
+        self.counts.published += 1
         return outcome.position
 
     # What the engine tells
@@ -371,6 +394,7 @@ class Node:
 
     def on_available(self, available: bool) -> None:
         """The engine is reachable again, or no longer."""
+        self.counts.engine_available = available
         if available:
             self.health.clear("engine")
             self.spawn(self.check_positions())
@@ -384,6 +408,7 @@ class Node:
             if channel.position is None or not any(s.positioned for s in channel.subscribers.values()):
                 continue
             try:
+                self.counts.engine_reads += 1
                 page = await self.engine.history(channel.name, log=channel.rule.log, limit=0)
             except EngineError as error:
                 self.logger.warning("the position of %r was not checked: %s", channel.name, error)

@@ -128,6 +128,9 @@ class Session:
         if not commands:
             self.disconnect(DisconnectCode.BAD_REQUEST)
             return
+        counts = self.hub.counts
+        counts.messages_received += len(commands)
+        counts.bytes_received += len(frame)
         size = max(len(frame) // len(commands), 1)
         for command in commands:
             if not command.id and command == PONG:
@@ -206,6 +209,7 @@ class Session:
             )
             self.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
             return
+        self.hub.counts.sent(frame)
         self.carrier.send(frame)
         if failed == "connect":
             self._state = REFUSED if self._state == CONNECTING else self._state
@@ -224,6 +228,7 @@ class Session:
         except WireError:
             self.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
             return
+        self.hub.counts.sent(frame)
         self.carrier.send(frame)
 
     def send(self, data: Raw) -> None:
@@ -301,10 +306,10 @@ class Session:
         self._end(int(code), reason)
         carrier.close(int(code), reason)
 
-    def closed(self) -> None:
-        """The transport says that the connection is gone."""
+    def closed(self, code: DisconnectCode = DisconnectCode.CONNECTION_CLOSED) -> None:
+        """The transport says that the connection is gone, or that it has ended it itself, and why."""
         if self._state != CLOSED:
-            self._end(DisconnectCode.CONNECTION_CLOSED, DisconnectCode.CONNECTION_CLOSED.reason)
+            self._end(code, code.reason)
 
     def _end(self, code: int, reason: str) -> None:
         was_connected = self._state == CONNECTED

@@ -317,6 +317,8 @@ async def _position(
     if recovering:
         most = subscription.session.hub.options.recovery_max_publication_limit
         result.recovered = _has_latest(page, request) if cache else _is_whole(page, request, most)
+        if request.recover:
+            subscription.session.hub.counts.came_back(recovered=result.recovered)
         if result.recovered:
             _recover(subscription, page, request, result, cache=cache)
         elif request.flag & REJECT_UNRECOVERED and not cache:
@@ -372,6 +374,7 @@ async def _read(
     """Read of the log what it takes."""
     hub, name = subscription.session.hub, subscription.channel.name
     log = subscription.channel.rule.log
+    hub.counts.engine_reads += 1
     if not recovering:
         return await hub.engine.history(name, log=log, limit=0)
     if cache:

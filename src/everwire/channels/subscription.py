@@ -120,6 +120,7 @@ class Subscription:
         if frame is None:
             self.session.disconnect(DisconnectCode.INAPPROPRIATE_PROTOCOL)
         else:
+            self.session.hub.counts.sent(frame)
             self.session.carrier.send(frame)
 
     def merge(self, top: int) -> list[Publication]:
@@ -143,6 +144,7 @@ class Subscription:
         """Publications are missing for it: the client is told at once, and comes back for them."""
         if self.buffer is not None:
             return  # not live yet: the merge will see it
+        self.session.hub.counts.insufficient += 1
         if self.server_side:
             self.session.disconnect(DisconnectCode.INSUFFICIENT_STATE)
         else:

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from everwire._core.connection import Connection
 from everwire.channels.carrier import Origin
+from everwire.transports.ending import code_of
 from everwire.transports.fields import Fields
 from everwire.transports.formats import Format, choose
 from everwire.transports.native import LAST_WORDS, NativeCarrier
@@ -79,4 +80,4 @@ class SessionListener(Listener):
     def on_close(self, ws: Connection, code: int, reason: str) -> None:
         """The session is over, too."""
         session: Session = ws.data
-        session.closed()
+        session.closed(code_of(ws))

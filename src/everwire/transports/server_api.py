@@ -80,7 +80,7 @@ class ServerApi:
         Raises:
             HandshakeError: it has no key or a wrong one (401), there is none (403), or its body is too large.
         """
-        self._check(request.headers)
+        self.authorize(request.headers)
         body = await request.body(MAX_BODY, BODY_TIMEOUT)
         found = await self._api.call(request.rest, body)
         status, answer = 200, found.body
@@ -89,7 +89,12 @@ class ServerApi:
             answer = answer.removeprefix(b'{"error":').removesuffix(b"}")
         await request.answer(status, answer, content_type="application/json")
 
-    def _check(self, headers: Mapping[str, str]) -> None:
+    def authorize(self, headers: Mapping[str, str]) -> None:
+        """Let a request pass that has the key.
+
+        Raises:
+            HandshakeError: it has none or a wrong one (401), or there is none to compare it with (403).
+        """
         if self._insecure:
             return
         if not self._keys:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from everwire._core.connection import Connection
 from everwire.errors import HandshakeError, InvalidState
+from everwire.transports.ending import code_of
 from everwire.transports.incoming import OCTETS, Incoming
 from everwire.transports.native import LAST_WORDS, NativeCarrier
 from everwire.transports.queued import QueuedCarrier
@@ -54,7 +55,7 @@ class StreamListener(Listener):
         """The stream is over."""
         session: Session | None = ws.data
         if session is not None:
-            session.closed()
+            session.closed(code_of(ws))
 
 
 def frame_part(framing: Framing, frame: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from everwire._core.connection import Connection
 from everwire.errors import HandshakeError
-from everwire.transports.ending import GONE
+from everwire.transports.ending import GONE, code_of
 from everwire.transports.formats import Format, choose
 from everwire.transports.incoming import Incoming
 from everwire.transports.native import NativeCarrier
@@ -80,7 +80,7 @@ async def carry_websocket(
         try:
             await read()
         finally:
-            session.closed()
+            session.closed(code_of(carrier.connection))
         return
 
     joins = not carrier.codec.binary and not carrier.unidirectional
