@@ -15,7 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from everwire.asgi.host import Host, serve
 from everwire.asgi.loading import load_app
@@ -42,6 +42,8 @@ class Options:
         loop: the event loop: ``"asyncio"`` or ``"uvloop"``.
         log_level: what is logged: ``"critical"``, ``"error"``, ``"warning"``, ``"info"`` or ``"debug"``.
         serve: further arguments of :func:`everwire.asgi.serve`.
+        around: what is called with the application for the one that is served, ``module:attribute``; empty:
+            nothing.
     """
 
     app: str
@@ -52,6 +54,7 @@ class Options:
     loop: str = "asyncio"
     log_level: str = "info"
     serve: dict[str, Any] = field(default_factory=dict[str, Any])
+    around: str = ""
 
     def tls(self) -> ssl.SSLContext | None:
         """The context of the certificate, if there is one."""
@@ -60,6 +63,21 @@ class Options:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.ssl_cert, self.ssl_key)
         return context
+
+    def load(self) -> Application:
+        """Import the application.
+
+        Raises:
+            ApplicationError: there is none, or what is to be around it does not take it.
+        """
+        app = load_app(self.app, factory=self.factory, app_dir=self.app_dir)
+        if not self.around:
+            return app
+        around: Any = load_app(self.around, app_dir=self.app_dir)
+        try:
+            return cast(Application, around(app))
+        except TypeError as error:
+            raise ApplicationError(f"{self.app}: {error}") from None
 
     def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
         """What makes the event loop; None: asyncio's own."""
@@ -101,7 +119,7 @@ def run(
     """
     configure_logging(options.log_level)
     try:
-        app = load_app(options.app, factory=options.factory, app_dir=options.app_dir)
+        app = options.load()
         with asyncio.Runner(loop_factory=options.loop_factory()) as runner:
             runner.run(_serve(options, app, sockets, on_ready, on_stop, parent))
     except (ApplicationError, LifespanError) as error:

@@ -191,16 +191,20 @@ def _given(section: Any) -> dict[str, Any]:
     }
 
 
-def load_config(path: str | os.PathLike[str], *, environ: Mapping[str, str] | None = None) -> Config:
+def load_config(path: str | os.PathLike[str] | None, *, environ: Mapping[str, str] | None = None) -> Config:
     """Read a configuration, and check it whole.
 
     Parameters:
-        path: a file with the ending ``.toml``, ``.yaml``, ``.yml`` or ``.json``.
+        path: a file with the ending ``.toml``, ``.yaml``, ``.yml`` or ``.json``; None: there is none.
         environ: where ``EVERWIRE_...`` variables are, which have precedence; None: the environment.
 
     Raises:
         ConfigError: it cannot be read, or says something that it cannot mean.
     """
+    if path is None:
+        config = Config()
+        _from_environment(config, os.environ if environ is None else environ)
+        return config
     file = Path(path)
     try:
         with file.open("rb") as opened:

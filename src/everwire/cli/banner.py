@@ -13,6 +13,7 @@ from rich.text import Text
 
 import everwire
 from everwire.cli.settings import Settings
+from everwire.hub import Hub
 
 __all__ = ["describe", "page_url", "print_banner", "print_places"]
 
@@ -33,7 +34,9 @@ def page_url(settings: Settings, sockets: Sequence[socket.socket]) -> str:
     )
 
 
-def print_banner(console: Console, settings: Settings, sockets: Sequence[socket.socket]) -> None:
+def print_banner(
+    console: Console, settings: Settings, sockets: Sequence[socket.socket], hub: Hub
+) -> None:
     """Print where the server is, what is there, how to stop it: a panel on a terminal, else plain lines."""
     page = page_url(settings, sockets)
     base = "ws" + page.removeprefix("http").removesuffix("/")
@@ -41,8 +44,19 @@ def print_banner(console: Console, settings: Settings, sockets: Sequence[socket.
         (page, "open it in a browser: connect, send, watch"),
         (f"{base}/echo", "returns what it is sent"),
         (f"{base}/room", "everyone who is connected sees every message"),
+        (f"{page}channels", "channels that lose nothing: cut a connection, and watch it recover"),
+        (f"{base}{hub.everwire_websocket_path}", "the hub of these channels"),
     ]
-    print_places(console, "serves", places, describe(settings))
+    print_places(console, "serves", places, [*describe(settings), _who_may(settings, hub)])
+
+
+def _who_may(settings: Settings, hub: Hub) -> str:
+    """Who may use the channels."""
+    if not hub.insecure:
+        known = "channels are for clients with a token"
+        return known if hub.verifier else f"{known}; --insecure opens them to everybody, for development"
+    who = "on this machine" if settings.is_local else "who reaches this server"
+    return f"channels are insecure, for development: everybody {who} may do everything there"
 
 
 def print_places(

@@ -1,21 +1,63 @@
-"""The hub of ``everwire serve --config FILE``: processes that serve it find it here."""
+"""The hubs of ``everwire serve``: that of ``--config FILE``, and one for development where there is no file."""
 
 from __future__ import annotations
 
 import os
 
+from everwire.channels.config import load_config
+from everwire.channels.options import ChannelOptions
+from everwire.cli.settings import Settings
+from everwire.errors import ConfigError
 from everwire.hub import Hub
 
-__all__ = ["CONFIG", "hub"]
+__all__ = ["CONFIG", "development_hub", "hub"]
 
 CONFIG = "EVERWIRE_CONFIG"
 """The environment variable that says where the configuration is."""
 
+ALL_CHANNELS = "{channel:path}"
+EVERYTHING = ChannelOptions(
+    history=1000,
+    ttl=3600.0,
+    presence=True,
+    join_leave=True,
+    allow_subscribe_for_client=True,
+    allow_publish_for_client=True,
+    allow_presence_for_client=True,
+    allow_history_for_client=True,
+)
+"""What the channels of a hub for development can do."""
+
 
 def hub() -> Hub:
-    """Make the hub.
+    """Make the hub of the configuration; processes that serve it find it here.
 
     Raises:
         ConfigError: the configuration cannot be read, or says something that it cannot mean.
     """
     return Hub.from_config(os.environ[CONFIG])
+
+
+def development_hub(settings: Settings, *, insecure: bool) -> Hub:
+    """Make a hub with channels of any name, which all have history and presence.
+
+    On this machine alone everybody may do everything there. Where others can reach it, nobody may who has no
+    token, unless *insecure* says so. What the environment configures (``EVERWIRE_ENGINE``,
+    ``EVERWIRE_TOKEN_HMAC_SECRET_KEY`` and so on) is as it says there; with a key for tokens, tokens are asked
+    for on this machine, too.
+
+    Raises:
+        ConfigError: the environment says something that it cannot mean.
+    """
+    options = load_config(None).hub_options()
+    by_token = any(name.startswith("token_") for name in options)
+    options["insecure"] = insecure or options["insecure"] or (settings.is_local and not by_token)
+    if options.get("allow_anonymous_connect_without_token") is None:
+        options["allow_anonymous_connect_without_token"] = False
+    options.setdefault("origins", settings.origins)
+    try:
+        made = Hub(**options)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"environment: {error}") from None
+    made.add_channels(ALL_CHANNELS, EVERYTHING)
+    return made

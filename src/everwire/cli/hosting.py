@@ -40,6 +40,7 @@ __all__ = [
     "LifespanMode",
     "LogLevel",
     "LogLevelName",
+    "Page",
     "ProxyHeaders",
     "Reload",
     "ReloadDirs",
@@ -50,6 +51,7 @@ __all__ = [
     "host_app",
     "is_app",
     "refuse_options",
+    "require",
     "use_config",
 ]
 
@@ -158,6 +160,15 @@ TimeoutGracefulShutdown = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+Page = Annotated[
+    bool | None,
+    typer.Option(
+        "--page/--no-page",
+        help="Have the page of channels at /, if APP is a hub.  \\[default: if --config is insecure]",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +192,7 @@ class Hosting:
     ssl_cert: Path | None
     ssl_key: Path | None
     config: Path | None
+    page: bool
 
 
 def is_app(argument: str) -> bool:
@@ -189,8 +201,8 @@ def is_app(argument: str) -> bool:
     return re.fullmatch(f"{name}:{name}", argument) is not None
 
 
-def use_config(config: Path, *, insecure: bool, workers: int, check: bool) -> str:
-    """Have the hub of a configuration served: return where it is, as an application.
+def use_config(config: Path, *, insecure: bool, workers: int, check: bool) -> tuple[str, bool]:
+    """Have the hub of a configuration served: return where it is, as an application, and if it is insecure.
 
     Raises:
         BadParameter: the configuration is not right, or several workers are asked for.
@@ -203,7 +215,7 @@ def use_config(config: Path, *, insecure: bool, workers: int, check: bool) -> st
         os.environ["EVERWIRE_INSECURE"] = "true"
     os.environ[CONFIG] = str(config.resolve())
     try:
-        load_config(config)
+        is_insecure = load_config(config).insecure
         hub()
     except ConfigError as error:
         raise BadParameter(str(error)) from None
@@ -212,7 +224,7 @@ def use_config(config: Path, *, insecure: bool, workers: int, check: bool) -> st
         raise typer.Exit
     if workers > 1:
         raise BadParameter("a hub keeps its sessions in one process; leave out --workers")
-    return "everwire.cli.configured:hub"
+    return "everwire.cli.configured:hub", is_insecure
 
 
 def refuse_options(context: typer.Context) -> None:
@@ -243,9 +255,9 @@ def host_app(app: str, settings: Settings, hosting: Hosting) -> int:
         raise BadParameter("--reload runs one process; leave out --workers")
     if hosting.reload_dirs and not hosting.reload:
         raise BadParameter("--reload-dir is for --reload")
-    _require("uvicorn", "asgi")
+    require("uvicorn", "asgi")
     if hosting.reload:
-        _require("watchfiles", "reload")
+        require("watchfiles", "reload")
     from everwire.asgi.process import Options, run
 
     place = _place(settings, hosting.fd)
@@ -258,6 +270,7 @@ def host_app(app: str, settings: Settings, hosting: Hosting) -> int:
         loop=settings.loop,
         log_level=hosting.log_level.value,
         serve=_arguments(settings, hosting),
+        around="everwire.cli.site:with_page" if hosting.page else "",
     )
     announce = _Announcement(app if hosting.config is None else hosting.config.name, settings, hosting)
     with explained("serve", settings.host, settings.port, settings.unix):
@@ -315,7 +328,7 @@ def _arguments(settings: Settings, hosting: Hosting) -> dict[str, Any]:
     }
 
 
-def _require(package: str, extra: str) -> None:
+def require(package: str, extra: str) -> None:
     """Complain if a package is missing, with the remedy."""
     if find_spec(package) is None:
         typer.secho("everwire: ", fg="red", bold=True, nl=False, err=True)
@@ -347,7 +360,8 @@ class _Announcement:
             )
         page = page_url(settings, sockets)
         websockets = "ws" + page.removeprefix("http").rstrip("/") + (websocket_path or "/")
-        places = [(page, self._app), (websockets, "its WebSockets")]
+        what = "a page that shows its channels" if self._hosting.page else self._app
+        places = [(page, what), (websockets, "its WebSockets")]
         notes = describe(settings)
         if self._hosting.workers > 1:
             notes[0] = f"{self._hosting.workers} workers, {notes[0]}"

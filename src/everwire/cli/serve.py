@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-import everwire
 from everwire.cli import hosting
 from everwire.cli import settings as options
 from everwire.cli.banner import print_banner
@@ -16,7 +15,11 @@ from everwire.cli.hosting import LifespanMode, LogLevelName
 from everwire.cli.listening import run, until_signal
 from everwire.cli.options import Host, MaxSize, NoCompression, Origins, Port, SslCert, SslKey, Unix
 from everwire.cli.settings import Loop, Settings
-from everwire.cli.site import Site
+from everwire.errors import ConfigError
+
+if TYPE_CHECKING:
+    from everwire.asgi.host import serve as Listening
+    from everwire.hub import Hub
 
 __all__ = ["serve"]
 
@@ -50,7 +53,7 @@ def serve(
     check: Annotated[bool, typer.Option("--check", help="Check the file of --config, and end.")] = False,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="With --config, for development: everybody may do everything."),
+        typer.Option("--insecure", help="For development: everybody may do everything in channels."),
     ] = False,
     loop: Annotated[Loop, typer.Option(help="Event loop; auto is uvloop if it is installed.")] = Loop.AUTO,
     # For applications
@@ -61,6 +64,7 @@ def serve(
     app_dir: hosting.AppDir = Path(),
     fd: hosting.Fd = None,
     root_path: hosting.RootPath = "",
+    page: hosting.Page = None,
     lifespan: hosting.Lifespan = LifespanMode.AUTO,
     proxy_headers: hosting.ProxyHeaders = True,
     forwarded_allow_ips: hosting.ForwardedAllowIps = None,
@@ -69,14 +73,17 @@ def serve(
     timeout_keep_alive: hosting.TimeoutKeepAlive = 5.0,
     timeout_graceful_shutdown: hosting.TimeoutGracefulShutdown = None,
 ) -> None:
-    """Serve an ASGI application; without one, a page to try WebSockets from, an echo and a chat room."""
+    """Serve an ASGI application; without one, pages to try WebSockets and channels from, and a hub for them."""
     app, address = (what, None) if what is not None and hosting.is_app(what) else (None, what)
     if config is not None:
         if app is not None:
             raise typer.BadParameter("--config takes the place of an application; give one or the other")
-        app, factory = hosting.use_config(config, insecure=insecure, workers=workers, check=check), True
-    elif check or insecure:
-        raise typer.BadParameter("--check and --insecure are for --config FILE")
+        app, is_insecure = hosting.use_config(config, insecure=insecure, workers=workers, check=check)
+        factory, page = True, is_insecure if page is None else page
+    elif check:
+        raise typer.BadParameter("--check is for --config FILE")
+    elif app is not None and insecure:
+        raise typer.BadParameter("--insecure is for --config FILE; an application says it itself, with Hub(insecure=True)")
     if fd is not None and (host, port, unix) != (None, None, None):
         raise typer.BadParameter("--fd takes the place of a host and a port; give one or the other")
     listen_host, listen_port = options.parse_address(address, host, port, unix)
@@ -110,11 +117,19 @@ def serve(
             ssl_cert=ssl_cert,
             ssl_key=ssl_key,
             config=config,
+            page=bool(page),
         )
         raise typer.Exit(hosting.host_app(app, settings, how))
     hosting.refuse_options(context)
+    hosting.require("uvicorn", "asgi")
+    from everwire.cli.configured import development_hub
+
+    try:
+        hub = development_hub(settings, insecure=insecure)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
     run(
-        _serve(settings),
+        _serve(settings, hub),
         loop_factory=loop_factory,
         command="serve",
         host=listen_host,
@@ -123,12 +138,12 @@ def serve(
     )
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, hub: Hub) -> None:
     """Serve until a signal comes."""
     console = Console(highlight=False)
-    async with await _listen(settings) as server:
+    async with _listen(settings, hub) as server:
         signalled = until_signal()
-        print_banner(console, settings, server.sockets)
+        print_banner(console, settings, server.sockets, hub)
         await signalled
         count = len(server.connections)
         console.print(
@@ -138,11 +153,13 @@ async def _serve(settings: Settings) -> None:
         await server.wait_closed()
 
 
-async def _listen(settings: Settings) -> everwire.Server:
+def _listen(settings: Settings, hub: Hub) -> Listening:
+    from everwire.asgi.host import serve
+    from everwire.cli.site import Site
+
     backlog = max(MIN_BACKLOG, 2 * (settings.max_size or 0))
-    site = Site(max_backlog=backlog)
-    return await everwire.serve(
-        site.handle,
+    return serve(
+        Site(hub, max_backlog=backlog),
         None if settings.unix else settings.host,
         None if settings.unix else settings.port,
         unix=settings.unix,
@@ -152,6 +169,7 @@ async def _listen(settings: Settings) -> everwire.Server:
         max_size=settings.max_size,
         max_backlog=backlog,
         close_timeout=CLOSE_TIMEOUT,
-        process_request=site.process_request,
-        select_subprotocol=site.select_subprotocol,
+        timeout_graceful_shutdown=CLOSE_TIMEOUT,
+        proxy_headers=False,
+        access_log=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import ssl
 from collections.abc import Callable
@@ -60,6 +61,16 @@ class Settings:
     compression: bool
     max_size: int | None
     loop: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach what is served so."""
+        if self.unix is not None or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
 
 def parse_address(
