@@ -34,9 +34,7 @@ def page_url(settings: Settings, sockets: Sequence[socket.socket]) -> str:
     )
 
 
-def print_banner(
-    console: Console, settings: Settings, sockets: Sequence[socket.socket], hub: Hub
-) -> None:
+def print_banner(console: Console, settings: Settings, sockets: Sequence[socket.socket], hub: Hub) -> None:
     """Print where the server is, what is there, how to stop it: a panel on a terminal, else plain lines."""
     page = page_url(settings, sockets)
     base = "ws" + page.removeprefix("http").removesuffix("/")

@@ -1,4 +1,4 @@
-"""The hubs of ``everwire serve``: that of ``--config FILE``, and one for development where there is no file."""
+"""The hubs of ``everwire serve``: that of ``--config FILE``, and without a file one for development."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def serve(
     timeout_keep_alive: hosting.TimeoutKeepAlive = 5.0,
     timeout_graceful_shutdown: hosting.TimeoutGracefulShutdown = None,
 ) -> None:
-    """Serve an ASGI application; without one, pages to try WebSockets and channels from, and a hub for them."""
+    """Serve an ASGI application; without one, pages to try WebSockets and channels from, with a hub."""
     app, address = (what, None) if what is not None and hosting.is_app(what) else (None, what)
     if config is not None:
         if app is not None:
@@ -83,7 +83,9 @@ def serve(
     elif check:
         raise typer.BadParameter("--check is for --config FILE")
     elif app is not None and insecure:
-        raise typer.BadParameter("--insecure is for --config FILE; an application says it itself, with Hub(insecure=True)")
+        raise typer.BadParameter(
+            "--insecure is for --config FILE; an application says it itself, with Hub(insecure=True)"
+        )
     if fd is not None and (host, port, unix) != (None, None, None):
         raise typer.BadParameter("--fd takes the place of a host and a port; give one or the other")
     listen_host, listen_port = options.parse_address(address, host, port, unix)

@@ -45,8 +45,8 @@ PAGE_POLICY = "; ".join(
         "trusted-types": "'none'",
     }.items()
 )
-"""What a page may do: run the scripts and styles of this server, none of them inline; ask this server; open
-WebSockets to anywhere; nothing else. What comes over a WebSocket cannot become markup or code (Trusted Types).
+"""What a page may do: run the scripts and styles of this server, none of them inline; ask this server;
+open WebSockets to anywhere; nothing else. What comes over one cannot become markup or code (Trusted Types).
 """
 PAGE_HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
@@ -71,8 +71,8 @@ class Pages:
     """Files that do not change: pages, and the scripts and the style that they consist of.
 
     Parameters:
-        hub: how the hub of the page of channels is: ``"insecure"`` (everybody may do everything), ``"closed"``
-            (nobody may connect), or ``"open"`` (to whom it lets in).
+        hub: how the hub of the page of channels is: ``"insecure"`` (everybody may do everything),
+            ``"closed"`` (nobody may connect), or ``"open"`` (to whom it lets in).
         playground: whether the page for WebSockets is at ``/``, rather than that of channels.
     """
 
@@ -106,7 +106,9 @@ class Pages:
         del files["/page/bench.html"]
         channels = channels.replace(b'data-hub="open"', f'data-hub="{self._hub}"'.encode())
         if not self._playground:
-            first = channels = channels.replace(b'<nav aria-label="Pages">', b'<nav aria-label="Pages" hidden>')
+            first = channels = channels.replace(
+                b'<nav aria-label="Pages">', b'<nav aria-label="Pages" hidden>'
+            )
         return {"/": first, CHANNELS: channels, **files}
 
 
@@ -161,9 +163,11 @@ def with_page(app: Any) -> WithPage:
 
 
 class Site:
-    """The first page at ``/``, a WebSocket that returns what it is sent at ``/echo`` (and ``/``), one at
-    ``/room`` in which everyone who is connected sees every message; the page of channels at ``/channels``, and
-    the hub that it is for.
+    """What ``everwire serve`` has without an application.
+
+    The first page at ``/``, a WebSocket that returns what it is sent at ``/echo`` (and ``/``), one at
+    ``/room`` in which everyone who is connected sees every message; the page of channels at ``/channels``,
+    and its hub.
 
     Args:
         hub: the hub.

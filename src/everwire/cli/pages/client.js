@@ -30,6 +30,7 @@ export class Client {
   #ping = 0; // milliseconds
   #pong = false;
   #bare = null; // of a bare connection: whether it is back, and where the log was then
+  #told = false; // whether it was told already that what it missed is gone
 
   constructor(name, transport, on) {
     Object.assign(this, { name, transport, on, channel: "", token: "" });
@@ -119,7 +120,7 @@ export class Client {
     } else if (speaks === "pushes") {
       this.#wire = open(on, JSON.stringify({ ...this.#who(), subs: { [this.channel]: this.#where() } }));
     } else {
-      this.#bare = { back: this.position !== null, tip: this.on.tip() };
+      this.#bare = { back: this.position !== null && !this.#told, tip: this.on.tip() };
       this.position ??= this.#bare.tip;
       this.#wire = open(on, { channel: this.channel, token: this.token, since: this.position });
     }
@@ -172,6 +173,7 @@ export class Client {
   #joined({ offset = 0, epoch = "", was_recovering = false, recovered = false, publications = [] }, missed = publications.length) {
     clearTimeout(this.#timer);
     this.#failures = 0;
+    this.#told = false;
     this.position = { offset, epoch };
     this.#become("open");
     this.on.subscribed(this, { recovering: was_recovering, recovered, count: recovered ? missed : 0, offset, epoch });
@@ -265,6 +267,7 @@ export class Client {
       const [, offset, epoch] = /(\d+),(\S+)$/.exec(reason) ?? [];
       this.on.subscribed(this, { recovering: true, recovered: false, count: 0, offset: Number(offset), epoch });
       this.position = { offset: Number(offset), epoch };
+      this.#told = true;
     } else if (was === "open") this.on.lost(this, words);
     const delay = BACKOFF[Math.min(this.#failures, BACKOFF.length - 1)] * (0.75 + Math.random() / 2);
     this.#failures += 1;
