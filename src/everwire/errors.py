@@ -231,14 +231,21 @@ class HandshakeError(EverwireError):
 
     Attributes:
         status: the HTTP status with which a server answers this failure.
+        retry_after: seconds after which the client may come again, for the header ``Retry-After``; None: the
+            server says nothing of that.
     """
 
     status = 400
+    retry_after: int | None = None
 
-    def __init__(self, message: str = "", status: int | None = None) -> None:
+    def __init__(
+        self, message: str = "", status: int | None = None, *, retry_after: int | None = None
+    ) -> None:
         super().__init__(message)
         if status is not None:
             self.status = status
+        if retry_after is not None:
+            self.retry_after = retry_after
 
 
 class InvalidMessage(HandshakeError):

@@ -180,6 +180,10 @@ class Hub(hub.Hub):
         """Which pages may connect, for everwire's own server."""
         return self.transports.origins
 
+    async def everwire_drain(self, *, spread: float | None, deadline: float | None = None) -> None:
+        """Everwire's server sends its clients away."""
+        await self.drain(spread=spread, deadline=deadline)
+
     def everwire_closing(self) -> None:
         """Everwire's server is about to close its connections: tell the clients to come back."""
         self.asgi().everwire_closing()

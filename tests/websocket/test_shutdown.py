@@ -55,6 +55,72 @@ def test_every_connection_is_told(run: Any, style: str, code: int, reason: str) 
     run(main)
 
 
+@both_styles
+@pytest.mark.parametrize("how", ["drain", "close"])
+def test_connections_are_closed_over_a_time(run: Any, style: str, how: str) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with serve_echo(style) as server:
+            clients = [await connect(server) for _ in range(10)]
+            begin = loop.time()
+            if how == "drain":
+                draining = loop.create_task(server.drain(spread=0.4))
+                await turns()
+                # It goes on to listen, and those who come are told to come again.
+                with pytest.raises(everwire.InvalidStatus) as refused:
+                    await connect(server)
+                response = refused.value.response
+                assert (response.status, response.headers["Retry-After"]) == (503, "1")
+                await draining
+            else:
+                server.close(1012, spread=0.4)
+                with pytest.raises(OSError):
+                    await connect(server)
+            for ws in clients:
+                await ws.wait_closed()
+                assert ws.close_code == 1012
+            assert loop.time() - begin >= 0.3
+            assert server.is_serving() == (how == "drain")
+
+    run(main)
+
+
+def test_closing_ends_a_drain_and_a_deadline_does(run: Any) -> None:
+    async def main() -> None:
+        async with serve_echo("listener") as server:
+            clients = [await connect(server) for _ in range(5)]
+            draining = asyncio.create_task(server.drain(spread=3600))
+            await turns()
+            server.close()
+            await server.wait_closed()
+            await draining
+            for ws in clients:
+                await ws.wait_closed()
+                assert ws.close_code in (1001, 1012)
+        async with serve_echo("listener") as server:
+            clients = [await connect(server) for _ in range(5)]
+            await asyncio.wait_for(server.drain(4000, "bye", spread=3600, deadline=0.1), 10)
+            for ws in clients:
+                await ws.wait_closed()
+                assert (ws.close_code, ws.close_reason) == (4000, "bye")
+
+    run(main)
+
+
+def test_those_who_come_too_fast_are_told_when_to_come_again(run: Any) -> None:
+    async def main() -> None:
+        async with serve_echo("listener", connection_rate_limit=0.01) as server:
+            ws = await connect(server)
+            with pytest.raises(everwire.InvalidStatus) as refused:
+                await connect(server)
+            response = refused.value.response
+            assert (response.status, response.headers["Retry-After"]) == (503, "30")
+            await ws.send("goes on")
+            assert await ws.recv() == "goes on"
+
+    run(main)
+
+
 def test_leaving_the_context_closes_with_1001(run: Any) -> None:
     async def main() -> None:
         async with everwire.serve(echo, HOST, 0) as server:

@@ -19,7 +19,7 @@ from everwire.websocket.handshake import Accepted, ServerHandshake, error_respon
 from everwire.websocket.listener import Listener
 from everwire.websocket.messages import Request, Response
 from everwire.websocket.origins import Origins
-from everwire.websocket.outcome import open_connection, refuse
+from everwire.websocket.outcome import open_connection, refuse, shutting_down
 from everwire.websocket.transport import hand_over
 
 __all__ = ["Gate"]
@@ -94,7 +94,7 @@ class Gate:
                 hand_over(connection, self._http(), head)
                 return
             if self.closing:
-                raise HandshakeError("the server is shutting down", 503)
+                raise shutting_down()
             accepted = self._handshake.accept(request)
             if self._direct is not None and (found := self._direct(request)) is not None:
                 self._open(connection, request, accepted, *found)

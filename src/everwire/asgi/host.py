@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import ssl as tls
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 from everwire._core.connection import Connection
@@ -44,6 +44,7 @@ class Host(Server):
         graceful: float | None,
         options: dict[str, Any],
         on_close: Callable[[], object] | None = None,
+        on_drain: Callable[..., Awaitable[object]] | None = None,
         websocket_path: str = "",
     ) -> None:
         super().__init__(gate, **options)
@@ -53,6 +54,7 @@ class Host(Server):
         self._lifespan = lifespan
         self._graceful = graceful
         self._on_close = on_close
+        self._on_drain = on_drain
         self.state = lifespan.state
 
     async def start(self, where: Where, context: tls.SSLContext | None) -> None:
@@ -73,18 +75,31 @@ class Host(Server):
             raise
         self._listen(sockets, context, where.path)
 
-    def close(self, code: int = 1012, reason: str = "", *, timeout: float | None = None) -> None:
+    def close(
+        self,
+        code: int = 1012,
+        reason: str = "",
+        *,
+        timeout: float | None = None,
+        spread: float | None = 0.0,
+    ) -> None:
         """Stop accepting, close WebSockets with *code* (1012: service restart), let requests be answered.
 
-        What is not done after *timeout* seconds (by default ``timeout_graceful_shutdown``) is cancelled; then
+        WebSockets are told evenly over *spread* seconds (None: a second for each 1,000, 10 at most). What is
+        not done after *timeout* seconds in all (by default ``timeout_graceful_shutdown``) is cancelled; then
         the application may clean up. Await :meth:`wait_closed` for the end.
         """
-        begins = self._closing is None
-        super().close(code, reason, timeout=self._graceful if timeout is None else timeout)
-        if begins and self._on_close is not None:
-            self._on_close()
+        super().close(code, reason, timeout=self._graceful if timeout is None else timeout, spread=spread)
+
+    async def _depart(self, code: int, reason: str, spread: float | None, deadline: float | None) -> None:
+        if self._on_drain is None:
+            await super()._depart(code, reason, spread, deadline)
+        else:
+            await self._on_drain(spread=spread, deadline=deadline)
 
     async def _close(self, code: int, reason: str, timeout: float | None) -> None:
+        if self._on_close is not None:
+            self._on_close()
         self._http.shutdown()
         await asyncio.sleep(0)
         # Who has just connected may have its request on the way: it is answered, as those before it are.
@@ -241,6 +256,7 @@ class serve(Starting[Host]):
             options=self._options,
             # An application that knows its connections ends them its own way, before the server does.
             on_close=getattr(self._app, "everwire_closing", None),
+            on_drain=getattr(self._app, "everwire_drain", None),
             websocket_path=getattr(self._app, "everwire_websocket_path", ""),
         )
         await host.start(self._where, self._ssl)

@@ -40,6 +40,8 @@ class Options:
         app_dir: the directory in which modules are looked for first.
         ssl_cert, ssl_key: files of the certificate and its private key, for https and wss.
         loop: the event loop: ``"asyncio"`` or ``"uvloop"``.
+        drain_spread: seconds over which WebSockets are closed at the end; None: a second for each 1,000, 10
+            at most.
         log_level: what is logged: ``"critical"``, ``"error"``, ``"warning"``, ``"info"`` or ``"debug"``.
         serve: further arguments of :func:`everwire.asgi.serve`.
         around: what is called with the application for the one that is served, ``module:attribute``; empty:
@@ -52,6 +54,7 @@ class Options:
     ssl_cert: str | None = None
     ssl_key: str | None = None
     loop: str = "asyncio"
+    drain_spread: float | None = None
     log_level: str = "info"
     serve: dict[str, Any] = field(default_factory=dict[str, Any])
     around: str = ""
@@ -166,7 +169,7 @@ async def _serve(
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
     on_stop()
-    host.close()
+    host.close(spread=options.drain_spread)
     await host.wait_closed()
 
 

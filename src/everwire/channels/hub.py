@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 from msgspec import Raw
 
 from everwire.channels.blocking import Blocking
+from everwire.channels.drain import Draining
 from everwire.channels.engine import Engine, HistoryPage, Position, PresenceStats
 from everwire.channels.following import Following
-from everwire.channels.node import Node
 from everwire.channels.options import ChannelOptions, HubOptions
 from everwire.channels.patterns import Pattern
 from everwire.channels.payload import encode
@@ -47,7 +47,7 @@ class NodeInfo(NamedTuple):
     subscriptions: int
 
 
-class Hub(Reaching, Node):
+class Hub(Reaching, Draining):
     """Channels that lose nothing, for browsers and programs: declared in code, published into from anywhere.
 
     Parameters:
@@ -61,6 +61,8 @@ class Hub(Reaching, Node):
         channel_limit: subscriptions of one session.
         channel_max_length: characters of a channel's name.
         user_connection_limit: sessions of one user; 0: no limit. connection_limit: of all; 0: no limit.
+        connection_rate_limit: connections that may come in a second; others are refused with 503 and the
+            header ``Retry-After``; 0: no limit.
         history_max_publication_limit: publications of one history request of a client.
         recovery_max_publication_limit: publications that are recovered at once; a client that has missed more
             is
@@ -93,6 +95,7 @@ class Hub(Reaching, Node):
         channel_max_length: int = 255,
         user_connection_limit: int = 0,
         connection_limit: int = 0,
+        connection_rate_limit: float = 0,
         history_max_publication_limit: int = 300,
         recovery_max_publication_limit: int = 300,
         max_queued: int = 1 << 20,
@@ -112,6 +115,7 @@ class Hub(Reaching, Node):
             channel_max_length=channel_max_length,
             user_connection_limit=user_connection_limit,
             connection_limit=connection_limit,
+            connection_rate_limit=connection_rate_limit,
             history_max_publication_limit=history_max_publication_limit,
             recovery_max_publication_limit=recovery_max_publication_limit,
             max_queued=max_queued,
@@ -256,6 +260,7 @@ class Hub(Reaching, Node):
         self._closing = True
         self.health.set("hub", "it is closing")
         self.end_sessions(code, reason)
+        await self._drained()
         try:
             async with asyncio.timeout(timeout):
                 await self._all_done()

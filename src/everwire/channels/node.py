@@ -45,6 +45,7 @@ class Node:
         clock: the time, in seconds since 1970.
         health: whether it is ready for clients.
         counts: what has happened so far, for metrics.
+        draining: whether clients are sent elsewhere, and no new ones are taken.
     """
 
     def __init__(self, engine: Engine, options: HubOptions, logger: logging.Logger) -> None:
@@ -70,6 +71,7 @@ class Node:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wheel: Wheel | None = None
         self._closing = False
+        self.draining = False
 
     @property
     def wheel(self) -> Wheel:
@@ -127,10 +129,9 @@ class Node:
         """
         session = Session(self, carrier, origin)
         self.counts.opened += 1
-        if self._closing or (
-            self.options.connection_limit and len(self._open) >= self.options.connection_limit
-        ):
-            code = DisconnectCode.SHUTDOWN if self._closing else DisconnectCode.CONNECTION_LIMIT
+        leaving = self._closing or self.draining
+        if leaving or (self.options.connection_limit and len(self._open) >= self.options.connection_limit):
+            code = DisconnectCode.SHUTDOWN if leaving else DisconnectCode.CONNECTION_LIMIT
             self.counts.refused += 1
             self.loop.call_soon(session.disconnect, code)
             return session

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast, get_args
 
 from everwire.channels.engine import LogOptions
+from everwire.pacing import as_rate_limit
 
 __all__ = [
     "ChannelOptions",
@@ -193,6 +194,7 @@ class HubOptions:
     channel_max_length: int = 255
     user_connection_limit: int = 0
     connection_limit: int = 0
+    connection_rate_limit: float = 0
     history_max_publication_limit: int = 300
     recovery_max_publication_limit: int = 300
     max_queued: int = 1 << 20
@@ -204,6 +206,7 @@ class HubOptions:
         for name in ("ping_interval", "pong_timeout", "stale_timeout", "presence_ttl"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is a number of seconds above 0, not {getattr(self, name)!r}")
+        as_rate_limit(self.connection_rate_limit)
         if self.pong_timeout >= self.ping_interval:
             raise ValueError(
                 f"pong_timeout ({self.pong_timeout:g} s) must be below "

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessLog",
     "AppDir",
+    "DrainSpread",
     "Factory",
     "Fd",
     "ForwardedAllowIps",
@@ -171,6 +172,17 @@ Page = Annotated[
 ]
 
 
+DrainSpread = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Over which time WebSockets are closed at the end: 10s.  \\[default: a second for each 1,000]",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosting:
     """How an application is hosted: the options of the command that are for that only."""
@@ -189,6 +201,7 @@ class Hosting:
     log_level: LogLevelName
     timeout_keep_alive: float
     timeout_graceful_shutdown: float | None
+    drain_spread: float | None
     ssl_cert: Path | None
     ssl_key: Path | None
     config: Path | None
@@ -269,6 +282,7 @@ def host_app(app: str, settings: Settings, hosting: Hosting) -> int:
         ssl_key=None if hosting.ssl_key is None else str(hosting.ssl_key),
         loop=settings.loop,
         log_level=hosting.log_level.value,
+        drain_spread=hosting.drain_spread,
         serve=_arguments(settings, hosting),
         around="everwire.cli.site:with_page" if hosting.page else "",
     )

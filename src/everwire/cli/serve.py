@@ -72,6 +72,7 @@ def serve(
     log_level: hosting.LogLevel = LogLevelName.INFO,
     timeout_keep_alive: hosting.TimeoutKeepAlive = 5.0,
     timeout_graceful_shutdown: hosting.TimeoutGracefulShutdown = None,
+    drain_spread: hosting.DrainSpread = None,
 ) -> None:
     """Serve an ASGI application; without one, pages to try WebSockets and channels from, with a hub."""
     app, address = (what, None) if what is not None and hosting.is_app(what) else (None, what)
@@ -116,6 +117,7 @@ def serve(
             log_level=log_level,
             timeout_keep_alive=timeout_keep_alive,
             timeout_graceful_shutdown=timeout_graceful_shutdown,
+            drain_spread=options.parse_duration(drain_spread),
             ssl_cert=ssl_cert,
             ssl_key=ssl_key,
             config=config,

@@ -20,6 +20,7 @@ __all__ = [
     "Settings",
     "load_tls",
     "parse_address",
+    "parse_duration",
     "parse_origins",
     "parse_size",
     "pick_loop",
@@ -103,6 +104,22 @@ def _port(digits: str) -> int:
     if (port := int(digits)) > 65535:
         raise BadParameter(f"{port} is not a port; ports go from 0 to 65535")
     return port
+
+
+def parse_duration(text: str | None) -> float | None:
+    """Seconds: ``30``, ``30s``, ``5m``, ``1h30m``; None: nothing was said.
+
+    Raises:
+        BadParameter: it is no duration.
+    """
+    from everwire.channels.config import Duration
+
+    if text is None:
+        return None
+    try:
+        return float(Duration.parse(text))
+    except ValueError as error:
+        raise BadParameter(str(error)) from None
 
 
 def parse_size(size: str) -> int | None:

@@ -16,7 +16,7 @@ from everwire.websocket.codec import codecs
 from everwire.websocket.extensions import Deflate
 from everwire.websocket.handshake import Accepted, ServerHandshake, error_response
 from everwire.websocket.messages import Request, Response
-from everwire.websocket.outcome import refusal
+from everwire.websocket.outcome import refusal, shutting_down
 
 __all__ = ["Admission", "Handler", "ProcessRequest", "ProcessResponse"]
 
@@ -102,7 +102,7 @@ class Admission:
                 return False
             request = connection.request = Request.parse(head)
             if self.closing is not None:
-                raise HandshakeError("the server is shutting down", 503)
+                raise shutting_down()
             accepted = self._decide(connection, request)
         except HandshakeError as exc:
             accepted = error_response(exc)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from everwire.channels.carrier import Carrier, Origin
 from everwire.errors import ClientDisconnected, EverwireError, HandshakeError, InvalidOrigin
+from everwire.pacing import as_rate_limit
 from everwire.transports.direct import SessionListener
 from everwire.transports.emulation import emulation
 from everwire.transports.health import health
@@ -44,6 +45,7 @@ class Endpoint:
         websocket: serves WebSockets.
         deep: whether paths below it are its own, too: ``/raw/news``.
         cross_origin: whether the endpoint itself sees to who may come from where.
+        opens: whether its requests open sessions. Its WebSockets always do.
     """
 
     name: str
@@ -52,17 +54,18 @@ class Endpoint:
     websocket: Handler | None = None
     deep: bool = False
     cross_origin: bool = False
+    opens: bool = False
 
 
 ENDPOINTS = (
     Endpoint(name="/websocket", websocket=websocket),
-    Endpoint(name="/sse", http=sse, methods=("GET", "POST")),
-    Endpoint(name="/http_stream", http=http_stream, methods=("POST",)),
+    Endpoint(name="/sse", http=sse, methods=("GET", "POST"), opens=True),
+    Endpoint(name="/http_stream", http=http_stream, methods=("POST",), opens=True),
     Endpoint(name="/emulation", http=emulation, methods=("POST",)),
     Endpoint(name="/uni_websocket", websocket=uni_websocket),
-    Endpoint(name="/uni_sse", http=uni_sse, methods=("GET", "POST")),
-    Endpoint(name="/uni_http_stream", http=uni_http_stream, methods=("POST",)),
-    Endpoint(name="/raw", http=raw, methods=("GET",), websocket=raw, deep=True),
+    Endpoint(name="/uni_sse", http=uni_sse, methods=("GET", "POST"), opens=True),
+    Endpoint(name="/uni_http_stream", http=uni_http_stream, methods=("POST",), opens=True),
+    Endpoint(name="/raw", http=raw, methods=("GET",), websocket=raw, deep=True, opens=True),
     Endpoint(name="/health", http=health, methods=("GET", "HEAD"), deep=True, cross_origin=True),
 )
 """What a hub's application serves by itself."""
@@ -102,6 +105,7 @@ class HubApplication:
         self.leaving = Leaving(self.everwire_closing)
         self._tunnels = self._make_tunnels()
         self._started = False
+        self._rate_limit = as_rate_limit(hub.options.connection_rate_limit)
         self._logger = logging.getLogger("everwire.hub")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -124,7 +128,19 @@ class HubApplication:
             return None
         if self._check_origin is not None:
             self._check_origin(request.headers.get("Origin"), request.host)
+        self._admit()
         return SessionListener.route(request, self._listener, self._pinging_listener)
+
+    def _admit(self) -> None:
+        """Let one more client in.
+
+        Raises:
+            HandshakeError: the hub is being drained, or they come too fast.
+        """
+        if self.hub.draining:
+            raise HandshakeError("this node sends its clients elsewhere: come again", 503, retry_after=1)
+        if self._rate_limit is not None:
+            self._rate_limit.admit()
 
     def open(self, carrier: Carrier, origin: Origin) -> Session:
         """Begin a session over a carrier."""
@@ -139,6 +155,10 @@ class HubApplication:
     def everwire_origins(self) -> Origins:
         """Which pages may connect, for everwire's own server."""
         return self.options.origins
+
+    async def everwire_drain(self, *, spread: float | None, deadline: float | None = None) -> None:
+        """Everwire's server sends its clients away: those of the hub leave their own way (3001)."""
+        await self.hub.drain(spread=spread, deadline=deadline)
 
     def everwire_closing(self) -> None:
         """Everwire's server is about to close its connections: tell the clients to come back (3001)."""
@@ -218,6 +238,7 @@ class HubApplication:
         if incoming.scope["type"] == "websocket":
             if endpoint.websocket is None:
                 raise HandshakeError(f"{endpoint.name} is for HTTP requests, not for WebSockets", 400)
+            self._admit()
             await endpoint.websocket(self, incoming)
         elif endpoint.http is None:
             raise HandshakeError(f"{endpoint.name} is for WebSockets: the request has to upgrade", 426)
@@ -227,6 +248,8 @@ class HubApplication:
             allowed = " or ".join(endpoint.methods)
             raise HandshakeError(f"{endpoint.name} takes {allowed}, not {incoming.method}", 405)
         else:
+            if endpoint.opens:
+                self._admit()
             await endpoint.http(self, incoming)
 
     async def _preflight(self, endpoint: Endpoint, incoming: Incoming) -> None:

@@ -195,6 +195,8 @@ class Incoming:
 
     async def refuse(self, error: HandshakeError, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Answer with an error's status, and its message as text; a WebSocket is not opened."""
+        if error.retry_after is not None:
+            headers = [*headers, (b"retry-after", b"%d" % error.retry_after)]
         if self.scope["type"] == "http":
             await self.answer(error.status, f"{error}\n", headers=headers)
         elif "websocket.http.response" in (self.scope.get("extensions") or {}):

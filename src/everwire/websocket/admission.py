@@ -10,9 +10,10 @@ from typing import Any
 
 from everwire._core.connection import Connection
 from everwire.errors import HandshakeError
+from everwire.pacing import RateLimit
 from everwire.websocket.handshake import Accepted, ServerHandshake, error_response
 from everwire.websocket.messages import Request, Response
-from everwire.websocket.outcome import open_connection, refuse
+from everwire.websocket.outcome import open_connection, refuse, shutting_down
 from everwire.websocket.transport import hand_over
 
 __all__ = ["Admission", "ProcessRequest", "ProcessResponse"]
@@ -36,9 +37,11 @@ class Admission:
         process_request: Sequence[ProcessRequest],
         process_response: ProcessResponse | None,
         http: Callable[[], asyncio.Protocol] | None,
+        rate_limit: RateLimit | None = None,
         logger: logging.Logger,
     ) -> None:
         self._handshake = handshake
+        self._rate_limit = rate_limit
         self._process_request = process_request
         self._process_response = process_response
         self._http = http
@@ -51,7 +54,9 @@ class Admission:
         try:
             request = Request.parse(head)
             if self.closing:
-                raise HandshakeError("the server is shutting down", 503)
+                raise shutting_down()
+            if self._rate_limit is not None and (self._http is None or "upgrade" in request.headers):
+                self._rate_limit.admit()
             if self._process_request:
                 self._ask(connection, request, head)
                 return
@@ -111,7 +116,7 @@ class Admission:
             hand_over(connection, self._http(), head)
             return
         if self.closing:
-            raise HandshakeError("the server is shutting down", 503)
+            raise shutting_down()
         accepted = self._accept(connection, request)
         if self._process_response is not None:
             self._later(self._revise(connection, request, accepted), connection)

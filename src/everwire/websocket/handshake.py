@@ -70,6 +70,8 @@ def accept_key(key: str) -> str:
 def error_response(error: HandshakeError) -> Response:
     """The response with which a server refuses a handshake: the error's status, and its message as text."""
     response = Response.of(error.status, f"{error}\n", [("Date", formatdate(usegmt=True))])
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 405:
         response.headers["Allow"] = "GET"
     if error.status == 426:

@@ -6,12 +6,13 @@ from email.utils import formatdate
 
 from everwire._core.connection import Connection
 from everwire._core.settings import Settings
+from everwire.errors import HandshakeError
 from everwire.websocket.codec import codecs
 from everwire.websocket.extensions import Deflate
 from everwire.websocket.handshake import Accepted
 from everwire.websocket.messages import Request, Response
 
-__all__ = ["complete", "open_connection", "refusal", "refuse"]
+__all__ = ["complete", "open_connection", "refusal", "refuse", "shutting_down"]
 
 
 def open_connection(
@@ -37,6 +38,11 @@ def open_connection(
             compression.threshold,
             settings=settings,
         )
+
+
+def shutting_down() -> HandshakeError:
+    """What a server says that takes no new connections any more: another one may, in a second."""
+    return HandshakeError("the server is shutting down", 503, retry_after=1)
 
 
 def complete(response: Response, *, server_header: str | None) -> None:

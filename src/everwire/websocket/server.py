@@ -16,6 +16,7 @@ from everwire._core.connection import Connection
 from everwire._core.protocol import check_close
 from everwire._core.reactor import get_reactor, polls
 from everwire._core.settings import Settings
+from everwire.pacing import Departure, as_rate_limit
 from everwire.websocket.admission import Admission, ProcessRequest, ProcessResponse
 from everwire.websocket.auth import BasicAuth
 from everwire.websocket.codec import as_deflate
@@ -75,6 +76,8 @@ class Server:
         self._acceptors: list[Acceptor | TransportAcceptor] = []
         self._path: str | None = None
         self._closing: asyncio.Task[None] | None = None
+        self._departure: Departure[Connection] | None = None
+        self._departing: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._begun = asyncio.Event()
         self.sockets: tuple[socket.socket, ...] = ()
@@ -126,25 +129,75 @@ class Server:
     def _on_idle(self) -> None:
         self._idle.set()
 
-    def close(self, code: int = 1001, reason: str = "", *, timeout: float | None = None) -> None:
+    async def drain(
+        self,
+        code: int = 1012,
+        reason: str = "",
+        *,
+        spread: float | None = 60.0,
+        deadline: float | None = None,
+    ) -> None:
+        """Close all connections with *code*, evenly over *spread* seconds, and answer new ones with 503.
+
+        Their clients then do not come back all at once. Returns when the last one was told; the server goes
+        on to listen, and says that it is busy, until :meth:`close`. Called again meanwhile, it makes haste if
+        that says so.
+
+        Parameters:
+            code: the close code; 1012: the service restarts.
+            reason: why, for people.
+            spread: seconds from the first to the last; None: a second for each 1,000, 10 at most.
+            deadline: seconds after which all who are left are told at once; None: after *spread* all are.
+
+        Raises:
+            ValueError: the code may not be sent, or the reason is too long.
+        """
+        check_close(code, reason)
+        self._decider.closing = True
+        await self._depart(code, reason, spread, deadline)
+
+    async def _depart(self, code: int, reason: str, spread: float | None, deadline: float | None) -> None:
+        """Tell the connections there are to leave; what has begun to do so makes haste, if that says so."""
+        if self._departure is None:
+            self._departure = Departure(
+                self.connections,
+                lambda connection: self._end(connection, code, reason),
+                is_there=lambda connection: connection.is_open,
+                spread=spread,
+            )
+            self._departing = self._loop.create_task(self._departure.run())
+        else:
+            self._departure.hasten(spread)
+        if deadline is not None:
+            self._departure.hasten(deadline)
+        assert self._departing is not None
+        await asyncio.shield(self._departing)
+
+    def close(
+        self,
+        code: int = 1001,
+        reason: str = "",
+        *,
+        timeout: float | None = None,
+        spread: float | None = 0.0,
+    ) -> None:
         """Stop accepting, and begin to close every connection with *code* (1012: the service restarts).
 
-        Connections and handlers that are not done after *timeout* seconds (by default ``close_timeout`` and a
-        second more) are dropped and cancelled. Await :meth:`wait_closed` for the end. Closing again does
-        nothing.
+        They are told evenly over *spread* seconds (None: a second for each 1,000, 10 at most). Connections
+        and handlers that are not done after *timeout* seconds in all (by default, *spread* and
+        ``close_timeout`` and a second more) are dropped and cancelled. Await :meth:`wait_closed` for the end.
+        Closing again does nothing.
         """
         check_close(code, reason)
         if self._closing is not None:
             return
-        if timeout is None and self._close_timeout is not None:
-            timeout = self._close_timeout + 1
         for acceptor in self._acceptors:
             acceptor.close()
         self._acceptors.clear()
         self._decider.closing = True
         if self._path is not None:
             remove_path(self._path)
-        self._closing = self._loop.create_task(self._close(code, reason, timeout))
+        self._closing = self._loop.create_task(self._leave(code, reason, timeout, spread))
         self._begun.set()
 
     def _remaining(self) -> list[Connection]:
@@ -153,6 +206,18 @@ class Server:
             for one in get_reactor(self._loop).owners()
             if isinstance(one, Connection) and one.settings.root is self._settings
         ]
+
+    async def _leave(self, code: int, reason: str, timeout: float | None, spread: float | None) -> None:
+        if spread != 0:
+            begin = self._loop.time()
+            await self._depart(code, reason, spread, timeout)
+            if timeout is not None:
+                timeout = max(timeout - (self._loop.time() - begin), 0.0)
+        elif self._departure is not None:
+            self._departure.hasten(0.0)
+        if timeout is None and self._close_timeout is not None:
+            timeout = self._close_timeout + 1
+        await self._close(code, reason, timeout)
 
     async def _close(self, code: int, reason: str, timeout: float | None) -> None:
         # Connections that the kernel has accepted for us but that we did not look at yet come first.
@@ -279,6 +344,8 @@ class serve(Starting[Server]):
         http: called for each plain HTTP request to make the ``asyncio.Protocol`` that serves its connection.
         additional_headers: headers to add to 101 responses.
         server_header: the header ``Server``; None: none.
+        connection_rate_limit: connections that may come in a second; others are refused with 503 and the
+            header ``Retry-After``; 0: no limit.
         logger: instead of ``logging.getLogger("everwire.server")``.
 
     Raises:
@@ -310,6 +377,7 @@ class serve(Starting[Server]):
         additional_headers: HeadersLike = (),
         server_header: str | None = SERVER,
         # Limits
+        connection_rate_limit: float = 0,
         max_size: int | None = 1 << 20,
         max_queue: int | None = 64,
         write_limit: int | tuple[int, int] = 1 << 16,
@@ -347,7 +415,12 @@ class serve(Starting[Server]):
         )
         logger = logger if logger is not None else logging.getLogger("everwire.server")
         self._admission: Callable[[], Admission] = lambda: Admission(
-            handshake, process_request=hooks, process_response=process_response, http=http, logger=logger
+            handshake,
+            process_request=hooks,
+            process_response=process_response,
+            http=http,
+            rate_limit=as_rate_limit(connection_rate_limit),
+            logger=logger,
         )
         self._arguments: dict[str, Any] = {
             "close_timeout": close_timeout,

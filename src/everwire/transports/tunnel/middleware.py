@@ -132,6 +132,11 @@ class TunnelMiddleware:
         """What the application has for everwire's own server, to serve WebSockets without a task."""
         return getattr(self.app, "everwire_listener", None)
 
+    @property
+    def everwire_drain(self) -> Any:
+        """What the application has to send its clients away with, those in tunnels among them."""
+        return getattr(self.app, "everwire_drain", None)
+
     def everwire_closing(self) -> None:
         """Everwire's server is about to close: end the tunnels, so that no held request keeps it waiting."""
         self._closing = True
