@@ -35,6 +35,7 @@
     ├── TokenError                   a token that is not valid: malformed, signed by no key known, not for us
     │   └── TokenExpired             one that was valid
     ├── EngineError                  the engine of a hub is not available, or has refused
+    │   └── NodeUnreachable          another node of a hub has not answered, or there is none
     ├── ConfigError                  a configuration file says something that it cannot mean
     └── DOMException                 of the browser's API, in everwire.web: its name says what is wrong
         └── WebSocketError           how a WebSocketStream ended, or is to end
@@ -77,6 +78,7 @@ __all__ = [
     "LifespanError",
     "MessageTooBig",
     "NegotiationError",
+    "NodeUnreachable",
     "PositionConflict",
     "ProtocolError",
     "ProxyError",
@@ -472,6 +474,18 @@ class PositionConflict(EngineError):
         )
         self.offset = offset
         self.epoch = epoch
+
+
+class NodeUnreachable(EngineError):
+    """Another node of a hub has not answered, or has ended; what it did of what was asked is not known.
+
+    Attributes:
+        known: whether there is such a node, as far as can be told; else there is nobody to ask again.
+    """
+
+    def __init__(self, message: str, *, known: bool) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 class ConfigError(EverwireError):

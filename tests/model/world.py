@@ -169,7 +169,7 @@ class World:
         """Let everything come to rest; all who are online are connected then, and have what they want."""
         await self.idle()
         # As when an engine is back: whether something was missed is looked for.
-        await self.hub.check_positions()
+        await self.hub.positions.check(grace=0)
         await self.idle()
         for number, client in enumerate(self.clients):
             if number in self.online or client.link is not None:

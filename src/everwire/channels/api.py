@@ -5,7 +5,6 @@ A method takes parameters as JSON and answers ``{"result": ...}`` or ``{"error":
 
 from __future__ import annotations
 
-import time
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
 from collections.abc import Awaitable, Callable, Mapping
@@ -175,7 +174,6 @@ class Api:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._started = time.monotonic()
         self._functions: dict[str, Callable[..., Any]] = {}
         self._encode = msgspec.json.Encoder().encode
         methods: Mapping[str, tuple[type[Params], Method]] = {
@@ -352,18 +350,20 @@ class Api:
         return {"channels": {name: {"num_clients": count} for name, count in found.items()}}
 
     async def _info(self, params: Nothing) -> Any:
-        info = self._hub.info()
-        node = {
-            "uid": info.node,
-            "name": self._hub.name,
-            "version": self._hub.version,
-            "num_clients": info.clients,
-            "num_users": info.users,
-            "num_channels": info.channels,
-            "num_subs": info.subscriptions,
-            "uptime": int(time.monotonic() - self._started),
-        }
-        return {"nodes": [node]}
+        nodes = [
+            {
+                "uid": each.node,
+                "name": each.name,
+                "version": each.version,
+                "num_clients": each.clients,
+                "num_users": each.users,
+                "num_channels": each.channels,
+                "num_subs": each.subscriptions,
+                "uptime": each.uptime,
+            }
+            for each in self._hub.nodes()
+        ]
+        return {"nodes": nodes}
 
     async def _rpc(self, params: Rpc) -> Any:
         function = self._functions.get(params.method)

@@ -117,6 +117,7 @@ class Channel:
         last: the newest publication, where differences are allowed.
         followed: whether the engine tells of it.
         holds: those who want it to be followed.
+        idle: the position at which it was seen last without a change, and the time since when.
         live: those of the subscriptions who are sent what comes.
     """
 
@@ -129,6 +130,7 @@ class Channel:
         "_number",
         "followed",
         "holds",
+        "idle",
         "last",
         "live",
         "name",
@@ -145,6 +147,7 @@ class Channel:
         self.last: Publication | None = None
         self.followed = False
         self.holds = 0
+        self.idle: tuple[Position | None, float] = (None, 0.0)
         self.live = 0
         self._number = number
         self._counts = counts
@@ -164,6 +167,11 @@ class Channel:
     def number(self) -> int:
         """What stands for its name where that was agreed."""
         return self._number
+
+    @property
+    def positioned(self) -> bool:
+        """Whether somebody counts on having all that is published."""
+        return bool(self._followers) or any(each.positioned for each in self.subscribers.values())
 
     def push(self, encoding: Encoding, **what: Any) -> Push:
         """A push of this channel."""

@@ -37,6 +37,10 @@ DURATIONS = {
     "stale_timeout",
     "expired_close_delay",
     "presence_ttl",
+    "node_info_interval",
+    "survey_timeout",
+    "position_check_interval",
+    "engine_start_timeout",
 }
 SECTIONS = ("client", "token", "api", "metrics")
 """The sections whose options can be set by the environment: EVERWIRE_CLIENT_PING_INTERVAL and so on."""

@@ -126,6 +126,8 @@ class Engine(Protocol):
     """Where the logs of channels are.
 
     All methods may raise :class:`~everwire.errors.EngineError`: the engine is not available, or has refused.
+    One that no other node can share has an attribute ``shared`` that is False: then the hub looks for no
+    other nodes, and takes it that nothing is lost on the way from it.
 
     Attributes:
         name: for people: ``"memory"``, ``"sqlite"``, ...

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import fnmatch
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Raw
 
 from everwire.channels.blocking import Blocking
+from everwire.channels.cluster import NodeInfo
 from everwire.channels.drain import Draining
 from everwire.channels.engine import Engine, HistoryPage, Position, PresenceStats
 from everwire.channels.following import Following
@@ -27,24 +27,6 @@ from everwire.wire.messages import ClientInfo, Publication
 __all__ = ["Hub", "NodeInfo"]
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
-
-
-class NodeInfo(NamedTuple):
-    """What a node has: counts.
-
-    Attributes:
-        node: its id.
-        clients: sessions of which it is known who they are of.
-        users: different users of those.
-        channels: channels that are followed.
-        subscriptions: of all sessions together.
-    """
-
-    node: str
-    clients: int
-    users: int
-    channels: int
-    subscriptions: int
 
 
 class Hub(Reaching, Draining):
@@ -74,6 +56,13 @@ class Hub(Reaching, Draining):
             ``on_connect`` hook nor a key for tokens. Channels still ask who may subscribe.
         user_personal_channel: a namespace (``""``: none): each user is subscribed to ``namespace:#user`` at
             once.
+        node_info_interval: seconds between a node's announcements to the others; who misses three is
+            forgotten.
+        survey_timeout: seconds to wait for the answers of other nodes.
+        position_check_interval: seconds without a publication in a channel after which it is checked that
+            none was lost on its way from the engine; 0: never.
+        engine_start_timeout: seconds for which to try again if the engine cannot be reached at the start; 0:
+            it is an error at once.
         verifier: checks tokens.
         logger: instead of ``logging.getLogger("everwire.hub")``.
 
@@ -102,6 +91,10 @@ class Hub(Reaching, Draining):
         insecure: bool = False,
         allow_anonymous_connect_without_token: bool | None = None,
         user_personal_channel: str | None = None,
+        node_info_interval: float = 3.0,
+        survey_timeout: float = 5.0,
+        position_check_interval: float = 40.0,
+        engine_start_timeout: float = 0.0,
         verifier: Any = None,
         logger: logging.Logger | None = None,
     ) -> None:
@@ -122,6 +115,10 @@ class Hub(Reaching, Draining):
             insecure=insecure,
             allow_anonymous_connect_without_token=allow_anonymous_connect_without_token,
             user_personal_channel=user_personal_channel,
+            node_info_interval=node_info_interval,
+            survey_timeout=survey_timeout,
+            position_check_interval=position_check_interval,
+            engine_start_timeout=engine_start_timeout,
         )
         super().__init__(engine, options, logger if logger is not None else logging.getLogger("everwire.hub"))
         self.name = name
@@ -277,10 +274,12 @@ class Hub(Reaching, Draining):
 
     async def _begin(self) -> None:
         """Begin what a hub has besides sessions."""
-        await self.engine.start(self, node=self.node)
+        await self.start_engine()
 
     async def _end(self) -> None:
         """End it."""
+        await self.positions.close()
+        await self.cluster.close()
         await self.engine.close()
 
     async def _all_done(self) -> None:
@@ -458,27 +457,9 @@ class Hub(Reaching, Draining):
         await self.ready()
         await self.engine.remove_history(channel, log=rule.log)
 
-    async def channels(self, pattern: str = "") -> dict[str, int]:
-        """The channels that are followed on this node, with their numbers of subscribers.
-
-        *pattern*: of names, with ``*`` and ``?``; empty: all.
-        """
-        return {
-            name: len(channel.subscribers)
-            for name, channel in self._channels.items()
-            if channel.subscribers and (not pattern or fnmatch.fnmatchcase(name, pattern))
-        }
-
-    def info(self) -> NodeInfo:
-        """What this node has."""
-        sessions = self._sessions.values()
-        return NodeInfo(
-            node=self.node,
-            clients=len(self._sessions),
-            users=len(self._users),
-            channels=sum(1 for channel in self._channels.values() if channel.subscribers),
-            subscriptions=sum(len(session.subscriptions) for session in sessions),
-        )
+    def nodes(self) -> list[NodeInfo]:
+        """What each node has of which is known that it is there: this one first."""
+        return [self.info(), *self.cluster.members.values()]
 
 
 def _not_available(message: str) -> CommandError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import secrets
 import time
 from collections.abc import Callable, Coroutine
@@ -13,12 +14,14 @@ from uuid import uuid4
 
 from everwire.channels.carrier import Carrier, Origin
 from everwire.channels.channel import Channel
+from everwire.channels.cluster import Cluster, NodeInfo
 from everwire.channels.context import Context
 from everwire.channels.counts import Counts
 from everwire.channels.engine import Engine, LogOptions, Position
 from everwire.channels.health import Health
 from everwire.channels.hooks import Hooks
 from everwire.channels.options import HubOptions
+from everwire.channels.positions import Positions
 from everwire.channels.rules import Namespaces, Rule, call
 from everwire.channels.session import Session
 from everwire.channels.subscription import Subscription
@@ -46,6 +49,9 @@ class Node:
         health: whether it is ready for clients.
         counts: what has happened so far, for metrics.
         draining: whether clients are sent elsewhere, and no new ones are taken.
+        name: for people.
+        cluster: the other nodes.
+        positions: looks whether publications were lost on their way here.
     """
 
     def __init__(self, engine: Engine, options: HubOptions, logger: logging.Logger) -> None:
@@ -60,6 +66,9 @@ class Node:
         self.clock: Callable[[], float] = time.time
         self.health = Health()
         self.counts = Counts()
+        self.name = ""
+        self.cluster = Cluster(self)
+        self.positions = Positions(self)
         self._sessions: dict[str, Session] = {}
         self._open: set[Session] = set()
         self._users: dict[str, set[Session]] = {}
@@ -106,6 +115,42 @@ class Node:
 
     async def ready(self) -> None:
         """Begin, if that was not done yet."""
+
+    async def start_engine(self) -> None:
+        """Begin with the engine and the nodes that share it; wait for it as long as the options say.
+
+        Raises:
+            EngineError: it could not be reached until then.
+        """
+        deadline = self.loop.time() + self.options.engine_start_timeout
+        pause = 0.25
+        while True:
+            try:
+                await self.engine.start(self, node=self.node)
+                break
+            except EngineError as error:
+                if self.loop.time() + pause > deadline:
+                    raise
+                self.logger.warning("the engine %s is not reachable yet: %s", self.engine.name, error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+            pause = min(2 * pause, 5.0)
+        shared = getattr(self.engine, "shared", True)
+        self.positions.start(watch=shared)
+        if shared:
+            self.cluster.start()
+
+    def info(self) -> NodeInfo:
+        """What this node has."""
+        return NodeInfo(
+            node=self.node,
+            clients=len(self._sessions),
+            users=len(self._users),
+            channels=sum(1 for channel in self._channels.values() if channel.subscribers),
+            subscriptions=sum(len(channel.subscribers) for channel in self._channels.values()),
+            name=self.name,
+            version=self.version,
+            uptime=self.cluster.uptime,
+        )
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something that the hub waits for when it closes; what it raises is logged."""
@@ -392,28 +437,23 @@ class Node:
 
     def on_control(self, data: bytes) -> None:
         """Another node has sent something."""
+        self.cluster.receive(data)
 
     def on_available(self, available: bool) -> None:
         """The engine is reachable again, or no longer."""
         self.counts.engine_available = available
+        self.cluster.available(available)
         if available:
             self.health.clear("engine")
-            self.spawn(self.check_positions())
+            self.positions.check_all()
         else:
             self.health.set("engine", f"the engine {self.engine.name} is not reachable")
             self.logger.error("the engine %s is not reachable", self.engine.name)
 
-    async def check_positions(self) -> None:
-        """Look whether publications were missed, and tell whoever counts on having all of them."""
-        for channel in list(self._channels.values()):
-            if channel.position is None or not any(s.positioned for s in channel.subscribers.values()):
-                continue
-            try:
-                self.counts.engine_reads += 1
-                page = await self.engine.history(channel.name, log=channel.rule.log, limit=0)
-            except EngineError as error:
-                self.logger.warning("the position of %r was not checked: %s", channel.name, error)
-                continue
-            if page.top != channel.position:
-                channel.position = page.top
-                channel.lost()
+    def positioned_channels(self) -> list[Channel]:
+        """The channels of which somebody here counts on having all that is published."""
+        return [
+            channel
+            for channel in self._channels.values()
+            if channel.position is not None and channel.positioned
+        ]

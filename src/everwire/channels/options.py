@@ -201,9 +201,20 @@ class HubOptions:
     insecure: bool = False
     allow_anonymous_connect_without_token: bool | None = None
     user_personal_channel: str | None = None
+    node_info_interval: float = 3.0
+    survey_timeout: float = 5.0
+    position_check_interval: float = 40.0
+    engine_start_timeout: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("ping_interval", "pong_timeout", "stale_timeout", "presence_ttl"):
+        for name in (
+            "ping_interval",
+            "pong_timeout",
+            "stale_timeout",
+            "presence_ttl",
+            "node_info_interval",
+            "survey_timeout",
+        ):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is a number of seconds above 0, not {getattr(self, name)!r}")
         as_rate_limit(self.connection_rate_limit)

@@ -94,9 +94,11 @@ class LocalEngine:
 
     Attributes:
         name: for people.
+        shared: whether other nodes may have it, too: none.
     """
 
     name: str
+    shared = False
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
