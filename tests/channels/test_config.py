@@ -117,7 +117,7 @@ def test_a_hub_from_a_file(tmp_path: Path, kind: str, text: str) -> None:
         ("{room}", "{room", "line 28: channel.patterns[0]: the channel pattern"),
         ("history = 1", "history = -1", "line 23: channel.namespaces[1]: history is 0 or more"),
         ('name = "mine"', "name = = 1", "line 2: no valid TOML"),
-        ('"memory:"', '"redis:"', "there is no engine"),
+        ('"memory:"', '"kafka:"', "there is no engine"),
         ("[api]\nkey", "[api]\nkeys", "line 13: there is no option 'keys'; did you mean 'key'?"),
     ],
 )

@@ -16,8 +16,9 @@ def open_engine(url: str | None = None, **options: Any) -> Engine:
 
     ``memory:`` (and None) keeps everything in the memory of the process
     (:class:`~everwire.engines.memory.MemoryEngine`), ``sqlite:PATH`` logs in a file
-    (:class:`~everwire.engines.sqlite.SqliteEngine`). Their options can be given by name, the simple ones in
-    the URL: ``sqlite:log.db?synchronous=normal``.
+    (:class:`~everwire.engines.sqlite.SqliteEngine`), ``redis://HOST:PORT`` all in Redis
+    (:class:`~everwire.engines.redis.RedisEngine`; needs the extra ``redis``). Their options can be given by
+    name, the simple ones in the URL: ``sqlite:log.db?synchronous=normal``.
 
     Raises:
         ConfigError: there is no such engine, or it has no such option.
@@ -39,6 +40,14 @@ def open_engine(url: str | None = None, **options: Any) -> Engine:
                     f"{url!r} has two slashes too many: it is sqlite:PATH, as in sqlite:/var/lib/a.db"
                 )
             return SqliteEngine(unquote(path), **options)
+        if scheme.partition("+")[0] in ("redis", "rediss", "unix"):
+            try:
+                from everwire.engines.redis import RedisEngine
+            except ModuleNotFoundError as error:
+                raise ConfigError(
+                    f"{scheme}: needs a package: pip install 'everwire[redis]' ({error})"
+                ) from error
+            return RedisEngine(f"{scheme}:{path}", **options)
     except TypeError as error:
         raise ConfigError(f"{scheme}: {str(error).rpartition('() ')[2]}") from error
-    raise ConfigError(f"there is no engine {url!r}: it is memory: or sqlite:PATH")
+    raise ConfigError(f"there is no engine {url!r}: it is memory:, sqlite:PATH or redis://HOST:PORT")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from everwire.channels.engine import HistoryPage, Position
 from everwire.engines.deadlines import Clock
+from everwire.engines.extra import decode
 from everwire.engines.log import span
 from everwire.engines.sqlite.schema import explain
-from everwire.engines.sqlite.store import decode
 from everwire.engines.sqlite.worker import Job
 
 __all__ = ["Channels", "Found", "Read", "Reader"]

@@ -7,18 +7,17 @@ import sqlite3
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-import msgspec
-
 from everwire.channels.engine import LogOptions, Position, PublishOutcome
 from everwire.engines.deadlines import Clock
+from everwire.engines.extra import encode
 from everwire.engines.local import check_expected, has_log, new_epoch
 from everwire.engines.log import forgotten_after, is_stale
 from everwire.engines.sqlite.schema import explain
 from everwire.engines.sqlite.worker import Job
 from everwire.errors import EngineError
-from everwire.wire.messages import ClientInfo, Publication
+from everwire.wire.messages import Publication
 
-__all__ = ["Create", "Publish", "Remove", "Store", "Sweep", "Write", "decode", "encode"]
+__all__ = ["Create", "Publish", "Remove", "Store", "Sweep", "Write"]
 
 KNOWN = 10_000
 """Logs whose state the writer keeps at hand."""
@@ -31,49 +30,6 @@ SLACK = 1.0
 
 PAUSE = 1.0
 """Seconds between two searches for room on a full disk."""
-
-
-class Extra(msgspec.Struct, array_like=True, omit_defaults=True):
-    """The fields of a publication that most do not have."""
-
-    tags: dict[str, str] = {}
-    channel: str = ""
-    user: str | None = None
-    client: str = ""
-    conn_info: bytes = b""
-    chan_info: bytes = b""
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Extra)
-
-
-def encode(publication: Publication) -> bytes | None:
-    """The fields of a publication that have no column."""
-    info = publication.info
-    if info is None and not publication.tags and not publication.channel:
-        return None
-    extra = Extra(publication.tags, publication.channel)
-    if info is not None:
-        extra.user, extra.client = info.user, info.client
-        extra.conn_info, extra.chan_info = bytes(info.conn_info), bytes(info.chan_info)
-    return _encoder.encode(extra)
-
-
-def decode(offset: int, time: int, data: bytes, extra: bytes | None) -> Publication:
-    """A publication from its row."""
-    publication = Publication(data=msgspec.Raw(data), offset=offset, time=time)
-    if extra is not None:
-        more = _decoder.decode(extra)
-        publication.tags, publication.channel = more.tags, more.channel
-        if more.user is not None:
-            publication.info = ClientInfo(
-                user=more.user,
-                client=more.client,
-                conn_info=msgspec.Raw(more.conn_info),
-                chan_info=msgspec.Raw(more.chan_info),
-            )
-    return publication
 
 
 Row = tuple[int, int, float, int, bytes, bytes | None]

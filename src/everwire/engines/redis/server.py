@@ -1,0 +1,194 @@
+"""A Redis server as a node uses it: one connection for commands, and one for what it follows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from everwire.engines.redis.connecting import explain
+from everwire.engines.redis.line import Line, Locate
+from everwire.engines.redis.link import Link, LinkLost, Refused, pack
+from everwire.engines.redis.scripts import SCRIPTS
+from everwire.engines.redis.settings import Settings
+from everwire.errors import EngineError
+
+__all__ = ["Server"]
+
+logger = logging.getLogger("everwire.engines.redis")
+
+
+class Server:
+    """The server that has some of the keys, or all; after a failover it is another one.
+
+    Parameters:
+        on_message: is told what comes to a name that is followed: the *target* that was given with it, and
+            the payload.
+        changed: is called whenever :attr:`available` may have changed.
+        moved: is called when the server does not have a followed name any more.
+
+    Attributes:
+        commands: the connection for commands.
+        pubsub: the connection for what is followed.
+        sharded: whether sharded pub/sub is used.
+        wanted: what is to be followed here, each with its target.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        node: str,
+        locate: Locate,
+        *,
+        on_message: Callable[[str, bytes], None],
+        changed: Callable[[], None],
+        moved: Callable[[], None],
+    ) -> None:
+        self.sharded = False
+        self.wanted: dict[bytes, str] = {}
+        self._settings = settings
+        self._live: dict[bytes, str] = {}
+        self._on_message = on_message
+        self._told = changed
+        self._moved = moved
+        self.commands = Line(
+            settings,
+            f"everwire-{node}",
+            locate,
+            prepare=self._prepare_commands,
+            on_push=lambda push: None,
+            changed=self._changed,
+        )
+        self.pubsub = Line(
+            settings,
+            f"everwire-{node}-pubsub",
+            locate,
+            prepare=self._prepare_pubsub,
+            on_push=self._pushed,
+            changed=self._changed,
+        )
+
+    @property
+    def available(self) -> bool:
+        """Whether both connections are there."""
+        return self.commands.link is not None and self.pubsub.link is not None
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            EngineError: that was not possible.
+        """
+        await self.commands.start()
+        await self.pubsub.start()
+
+    async def close(self) -> None:
+        """Close both connections."""
+        await self.commands.close()
+        await self.pubsub.close()
+
+    def _changed(self) -> None:
+        commands, pubsub = self.commands.link, self.pubsub.link
+        if pubsub is None:
+            self._live.clear()
+        elif commands is not None and commands.run_id != pubsub.run_id:
+            # There was a failover, and the one that this follows may not know of it.
+            self.pubsub.drop(f"commands go to {self.commands.where} now")
+            return
+        self._told()
+
+    async def load_scripts(self, link: Link) -> None:
+        """Have the server know the scripts."""
+        await asyncio.gather(*(link.send(pack("SCRIPT", "LOAD", each.source)) for each in SCRIPTS))
+
+    async def _prepare_commands(self, link: Link, info: dict[str, str]) -> None:
+        self.sharded = self._settings.kind == "cluster" and int(info["redis_version"].split(".")[0]) >= 7
+        if self.sharded:
+            link.tell = b"SPUBLISH"
+        policy = info.get("maxmemory_policy", "noeviction")
+        if info.get("maxmemory", "0") != "0" and policy != "noeviction":
+            logger.warning(
+                "Redis at %s removes keys when its memory is full (maxmemory-policy %s): logs and presence "
+                "may vanish, of which clients are told. Set maxmemory-policy to noeviction, so that "
+                "publishing fails instead",
+                self.commands.where,
+                policy,
+            )
+        await self.load_scripts(link)
+
+    # What is followed
+
+    async def follow(self, name: bytes, target: str) -> None:
+        """Have what comes to a name told; it is from when this returns on.
+
+        Raises:
+            EngineError: the server cannot be reached, or refuses.
+        """
+        self.wanted[name] = target
+        deadline = asyncio.get_running_loop().time() + self._settings.timeout
+        while self.wanted.get(name) == target and name not in self._live:
+            try:
+                link = await self.pubsub.ready(deadline)
+                if name not in self._live:
+                    await self._subscribe(link, name)
+            except LinkLost:
+                continue  # wait for the next connection
+            except Refused as error:
+                self.wanted.pop(name, None)
+                if error.code == "MOVED":
+                    raise
+                raise explain(error, self.pubsub.where) from error
+            except BaseException:
+                self._unsubscribe(name)
+                raise
+
+    async def leave(self, name: bytes) -> None:
+        """Have it told no longer."""
+        confirmed = self._unsubscribe(name)
+        if confirmed is not None:
+            await asyncio.wait([confirmed])
+
+    def _unsubscribe(self, name: bytes) -> asyncio.Future[Any] | None:
+        self.wanted.pop(name, None)
+        self._live.pop(name, None)
+        kind = b"sunsubscribe" if self.sharded else b"unsubscribe"
+        try:
+            if self.pubsub.link is None:
+                return None
+            confirmed = self.pubsub.link.confirm(pack(kind, name), kind, name)
+        except EngineError:
+            return None  # the connection is about to go, and with it what was followed on it
+        # Whatever comes of it: nothing of this name is told any more.
+        confirmed.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return confirmed
+
+    def _subscribe(self, link: Link, name: bytes) -> asyncio.Future[Any]:
+        kind = b"ssubscribe" if self.sharded else b"subscribe"
+        return link.confirm(pack(kind, name), kind, name)
+
+    async def _prepare_pubsub(self, link: Link, info: dict[str, str]) -> None:
+        """Follow anew what was followed on the connection before."""
+        self._live.clear()
+        confirmed = await asyncio.gather(
+            *(self._subscribe(link, name) for name in self.wanted), return_exceptions=True
+        )
+        for error in confirmed:
+            if isinstance(error, Refused) and error.code == "MOVED":
+                self._moved()
+            elif isinstance(error, BaseException):
+                raise error
+
+    def _pushed(self, push: list[Any]) -> None:
+        kind = push[0]
+        if kind == b"message" or kind == b"smessage":
+            target = self._live.get(push[1])
+            if target is not None:
+                self._on_message(target, push[2])
+        elif kind == b"subscribe" or kind == b"ssubscribe":
+            target = self.wanted.get(push[1])
+            if target is not None:
+                self._live[push[1]] = target
+        elif kind == b"sunsubscribe" and self._live.pop(push[1], None) is not None:
+            # Nobody asked for that: the slot has moved to another server.
+            self._moved()
