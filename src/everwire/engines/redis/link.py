@@ -7,7 +7,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
-from hiredis import HiredisError, PushNotification, Reader, pack_command
+from hiredis import (
+    HiredisError,
+    PushNotification,
+    Reader,
+    pack_command,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from everwire.errors import EngineError
 

@@ -91,17 +91,17 @@ def parse(url: str, *, ssl_context: ssl.SSLContext | None, ssl_ca_certs: str, **
     addresses = tuple(_address(each, usual) for each in (hosts or "localhost").split(","))
     if kind == "redis" and len(addresses) > 1:
         raise ConfigError("redis:// has one server; for several it is redis+sentinel:// or redis+cluster://")
-    path = [unquote(each) for each in parts.path.strip("/").split("/") if each]
+    names = [unquote(each) for each in parts.path.strip("/").split("/") if each]
     if kind == "sentinel":
-        if not path:
+        if not names:
             raise ConfigError(
                 "the name of the master is missing: redis+sentinel://HOST:26379,HOST:26379/mymaster"
             )
-        options["master"] = path.pop(0)
-    if path:
-        if not path[0].isdecimal() or len(path) > 1:
-            raise ConfigError(f"the path of a Redis URL is the number of a database, not {'/'.join(path)!r}")
-        options.setdefault("db", int(path[0]))
+        options["master"] = names.pop(0)
+    if names:
+        if not names[0].isdecimal() or len(names) > 1:
+            raise ConfigError(f"the path of a Redis URL is the number of a database, not {'/'.join(names)!r}")
+        options.setdefault("db", int(names[0]))
     tls = None
     if security == "rediss":
         tls = ssl_context or ssl.create_default_context(cafile=ssl_ca_certs or None)
