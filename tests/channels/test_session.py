@@ -75,6 +75,26 @@ def test_a_frame_that_breaks_the_protocol_ends_the_session(run: Run, frame: str)
 
 
 @pytest.mark.loops("asyncio")
+def test_sessions_do_not_stay_together_that_were_pinged_together(run: Run) -> None:
+    async def main() -> None:
+        async with a_hub(ping_interval=40.0) as hub:
+            peers = [Peer(hub) for _ in range(200)]
+            for peer in peers:
+                await peer.ask("connect")
+            first = {peer.session.due for peer in peers}
+            # Half an interval is 80 ticks of the wheel.
+            assert len(first) > 40
+            for peer in peers:
+                peer.session.tick()
+                peer.session.receive("{}")
+            # Presence is refreshed with pings, so it is as spread.
+            due = {peer.session.due for peer in peers}
+            assert len(due) > 8
+            assert max(due) - min(due) <= 18
+
+    run(main)
+
+
 def test_a_server_pings_and_a_client_answers(run: Run) -> None:
     async def main() -> None:
         async with a_hub(ping_interval=1.0, pong_timeout=0.5) as hub:

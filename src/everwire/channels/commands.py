@@ -155,7 +155,7 @@ async def history(session: Session, id: int, request: HistoryRequest) -> None:
     limit = request.limit
     if most and (limit < 0 or limit > most):
         limit = most
-    page = await hub.engine.history(channel, log=rule.log, since=since, limit=limit, reverse=request.reverse)
+    page = await hub.reader.read(channel, rule.log, since=since, limit=limit, reverse=request.reverse)
     if since is not None and since.epoch and since.epoch != page.top.epoch:
         raise error(ErrorCode.UNRECOVERABLE_POSITION)
     result = HistoryResult(publications=page.publications, epoch=page.top.epoch, offset=page.top.offset)

@@ -22,6 +22,7 @@ from everwire.channels.health import Health
 from everwire.channels.hooks import Hooks
 from everwire.channels.options import HubOptions
 from everwire.channels.positions import Positions
+from everwire.channels.reading import Reader
 from everwire.channels.rules import Namespaces, Rule, call
 from everwire.channels.session import Session
 from everwire.channels.subscription import Subscription
@@ -48,6 +49,7 @@ class Node:
         clock: the time, in seconds since 1970.
         health: whether it is ready for clients.
         counts: what has happened so far, for metrics.
+        reader: reads logs for sessions.
         draining: whether clients are sent elsewhere, and no new ones are taken.
         name: for people.
         cluster: the other nodes.
@@ -81,6 +83,7 @@ class Node:
         self._wheel: Wheel | None = None
         self._closing = False
         self.draining = False
+        self.reader = Reader(engine, self.counts, self.spawn)
 
     @property
     def wheel(self) -> Wheel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import random
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -35,6 +36,8 @@ __all__ = ["Session"]
 
 CONNECTING, CONNECTED, REFUSED, CLOSED = range(4)
 MAX_REASON = 123
+PING_JITTER = 0.1
+"""The share of the time between two pings that is drawn at random."""
 OF_WEBSOCKETS = (1003, 1009)
 """Close codes of RFC 6455 that transports end sessions with: for messages of the wrong kind, or too large."""
 
@@ -276,7 +279,7 @@ class Session:
             if self.carrier.pings:
                 self.carrier.send(self.carrier.codec.ping)
             if self.carrier.unidirectional or not self.carrier.pings:
-                self.hub.wheel.put(self, options.ping_interval)
+                self._ping_later()
             else:
                 self._awaiting_pong = True
                 self.hub.wheel.put(self, options.pong_timeout)
@@ -286,8 +289,12 @@ class Session:
             self.disconnect(DisconnectCode.BAD_REQUEST)
             return
         self._awaiting_pong = False
-        options = self.hub.options
-        self.hub.wheel.put(self, options.ping_interval)
+        self._ping_later()
+
+    def _ping_later(self) -> None:
+        # A little early, by chance: those that a busy moment has brought together do not stay so.
+        interval = self.hub.options.ping_interval
+        self.hub.wheel.put(self, random.uniform((1 - PING_JITTER) * interval, interval))
 
     # The end
 

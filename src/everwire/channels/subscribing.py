@@ -374,15 +374,14 @@ async def _read(
     """Read of the log what it takes."""
     hub, name = subscription.session.hub, subscription.channel.name
     log = subscription.channel.rule.log
-    hub.counts.engine_reads += 1
     if not recovering:
-        return await hub.engine.history(name, log=log, limit=0)
+        return await hub.reader.read(name, log, limit=0)
     if cache:
-        return await hub.engine.history(name, log=log, limit=1, reverse=True)
+        return await hub.reader.read(name, log, limit=1, reverse=True)
     most = hub.options.recovery_max_publication_limit
     since = Position(request.offset, request.epoch)
     # One more than is allowed, to know whether that was all.
-    return await hub.engine.history(name, log=log, since=since, limit=most + 1 if most else -1)
+    return await hub.reader.read(name, log, since=since, limit=most + 1 if most else -1)
 
 
 def _is_whole(page: HistoryPage, request: SubscribeRequest, most: int) -> bool:
