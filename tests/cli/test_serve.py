@@ -28,12 +28,12 @@ def page() -> Iterator[str]:
 
 
 def request(
-    url: str, method: str, path: str, headers: dict[str, str] | None = None
+    url: str, method: str, path: str, headers: dict[str, str] | None = None, body: str | None = None
 ) -> tuple[http.client.HTTPResponse, bytes]:
     netloc = urlsplit(url).netloc
     connection = http.client.HTTPConnection(netloc, timeout=20)
     try:
-        connection.request(method, path, headers=headers or {})
+        connection.request(method, path, body, headers=headers or {})
         response = connection.getresponse()
         return response, response.read()
     finally:

@@ -104,6 +104,13 @@ function connect() {
   publisher.connect($("channel").value.trim(), $("token").value.trim());
 }
 
+function follow(channel) {
+  if (channel === publisher.channel) return;
+  disconnect();
+  $("channel").value = channel;
+  connect();
+}
+
 function disconnect() {
   pace(0);
   for (const { client } of [...panes, { client: publisher }]) client.close();
@@ -180,7 +187,11 @@ async function lookAtChannels() {
     const { result } = await response.json();
     const found = Object.entries(result?.channels ?? {}).sort();
     $("channels").replaceChildren(
-      ...found.map(([name, { num_clients: count = 0 }]) => h("li", {}, h("span", { className: "name" }, name), ` ${formatCount(count)}`)),
+      ...found.map(([name, { num_clients: count = 0 }]) => {
+        const button = h("button", { type: "button", className: "text name", title: "Follow this channel" }, name);
+        button.onclick = () => follow(name);
+        return h("li", {}, button, ` ${formatCount(count)}`);
+      }),
     );
     $("hub-channels").hidden = found.length === 0;
   } catch {

@@ -3,7 +3,7 @@
 
 import { TRANSPORTS } from "./wires.js";
 
-const BACKOFF = [100, 200, 500, 1000, 2000, 4000]; // milliseconds
+const BACKOFF = [100, 200, 400, 800, 1600]; // milliseconds
 const GRACE = 10_000; // milliseconds beyond the interval of pings in which nothing at all may come
 const REFUSED = (code) => (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
 const SAID_SOON = 250; // milliseconds in which a bare connection hears that it cannot have what it missed
