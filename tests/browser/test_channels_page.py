@@ -206,6 +206,7 @@ def test_nobody_is_let_in_where_others_can_reach_it(tab: Page) -> None:
         expect(tab.get_by_role("status")).to_have_text("Refused")
         expect(tab.locator("#problem")).to_contain_text("bad request (3501)")
         expect(state(tab, "A")).to_have_text("Not connected")
+        expect(button(tab, "Connect")).to_be_enabled()
     with serving("--host", "0.0.0.0", "--insecure") as (program, address):
         assert "everybody who reaches this server" in program.output
         start(tab, address + "/channels")

@@ -7,6 +7,7 @@ import { toggleTheme } from "./memory.js";
 import { Pane } from "./pane.js";
 
 const HISTORY = 50, COMINGS = 4; // lines
+const NAMES = 100;
 const SOON = 100, LOOK_AGAIN = 2000; // milliseconds
 const insecure = document.body.dataset.hub === "insecure";
 
@@ -28,7 +29,7 @@ function draw() {
   due = false;
   for (const pane of panes) pane.draw();
   lanes.draw();
-  const { state, problem } = publisher, idle = state === "closed";
+  const { state, problem } = publisher, idle = isIdle();
   document.body.dataset.state = state === "cut" ? "waiting" : state;
   const words = { closed: "Not connected", connecting: "Connecting", open: "Connected", waiting: "Reconnecting", failed: "Refused" }[state];
   if ($("status").textContent !== words) $("status").textContent = words;
@@ -45,8 +46,11 @@ const names = new Map(); // by the ids that connections had
 
 function named(client) {
   if (client.id) names.set(client.id, client.name);
+  if (names.size > NAMES) names.delete(names.keys().next().value);
   changed();
 }
+
+const isIdle = () => ["closed", "failed"].includes(publisher.state);
 
 const publisher = new Client("This page", "fallback", {
   changed: named,
@@ -168,7 +172,7 @@ async function look() {
     }
     if (shownTip !== log.tip) await read();
     if (insecure) await lookAtChannels();
-  }
+  } else showPresence({});
   if (publisher.state !== "closed") looking = setTimeout(look, LOOK_AGAIN);
 }
 
@@ -183,7 +187,7 @@ function showPresence(presence, problem = "") {
 /** What the hub has: an insecure one answers its server API without a key. */
 async function lookAtChannels() {
   try {
-    const response = await fetch("/api/channels", { method: "POST", body: "{}", headers: { "Content-Type": "application/json" } });
+    const response = await fetch("api/channels", { method: "POST", body: "{}", headers: { "Content-Type": "application/json" } });
     const { result } = await response.json();
     const found = Object.entries(result?.channels ?? {}).sort();
     $("channels").replaceChildren(
@@ -224,8 +228,9 @@ const lanes = new Lanes($("lanes"), log, [{ name: "log" }, ...rows]);
 
 $("connection").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (publisher.state === "closed") connect();
-  else disconnect();
+  const idle = isIdle();
+  disconnect();
+  if (idle) connect();
 });
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -158,6 +158,7 @@ export class Client {
     this.#ping = ping * 1000;
     this.#pong = pong;
     this.#wire.name?.({ session, node });
+    this.on.changed(this);
     const how = { recoverable: true, positioned: true, join_leave: this.on.presence !== undefined };
     const request = { channel: this.channel, ...how, ...this.#where() };
     this.#wire.send(this.#command("subscribe", request, (result) => this.#joined(result)));

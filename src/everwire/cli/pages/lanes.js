@@ -3,7 +3,8 @@
 
 import { formatCount, h } from "./format.js";
 
-const KEPT = 400, CELL = 15; // columns, and pixels of one, as in channels.css
+const KEPT = 400; // columns
+const CELL = 15, GAP = 9; // pixels of a column, and before an epoch, as in channels.css
 const WORDS = { live: "came live", recovered: "recovered", waiting: "waiting", gone: "gone, and told so" };
 
 /** The log as far as the page has heard of it: columns in order, those of an epoch by offset. */
@@ -109,13 +110,23 @@ export class Lanes {
   }
 
   draw() {
-    const room = Math.max(Math.floor(this.lanes[0].cells.clientWidth / CELL), 1);
-    const shown = this.log.columns.slice(-room);
+    const shown = this.#shown(this.lanes[0].cells.clientWidth);
     this.rows.forEach(({ cursor, client }, index) => {
       const { cells, count } = this.lanes[index];
       if (cursor) this.#drawCursor(cells, count, cursor, client, shown);
       else this.#drawLog(cells, count, shown);
     });
+  }
+
+  /** The latest columns, as many as there is room for. */
+  #shown(room) {
+    const { columns } = this.log;
+    let first = columns.length;
+    for (let left = room - CELL; first > 0 && left >= 0; left -= CELL) {
+      first -= 1;
+      if (begins(columns, first)) left -= GAP;
+    }
+    return columns.slice(first);
   }
 
   #drawLog(cells, count, shown) {

@@ -4,7 +4,7 @@
 import { FallbackWebSocket, PollingWebSocket } from "../everwire.js";
 
 const at = (path, parameters = {}) => {
-  const url = new URL(path, location.origin);
+  const url = new URL(path, new URL(".", location.href));
   for (const [name, value] of Object.entries(parameters)) if (value) url.searchParams.set(name, value);
   return url;
 };
