@@ -16,18 +16,27 @@ def open_engine(url: str | None = None, **options: Any) -> Engine:
 
     ``memory:`` (and None) keeps everything in the memory of the process
     (:class:`~everwire.engines.memory.MemoryEngine`), ``sqlite:PATH`` logs in a file
-    (:class:`~everwire.engines.sqlite.SqliteEngine`), ``redis://HOST:PORT`` all in Redis
+    (:class:`~everwire.engines.sqlite.SqliteEngine`), ``nats://HOST:PORT`` logs in NATS JetStream
+    (:class:`~everwire.engines.nats.NatsEngine`; needs the extra ``nats``), ``redis://HOST:PORT`` all in Redis
     (:class:`~everwire.engines.redis.RedisEngine`; needs the extra ``redis``). Their options can be given by
     name, the simple ones in the URL: ``sqlite:log.db?synchronous=normal``.
 
     Raises:
-        ConfigError: there is no such engine, or it has no such option.
+        ConfigError: there is no such engine, it has no such option, or what it needs is not installed.
     """
     scheme, _, rest = (url or "memory:").partition(":")
     path, _, query = rest.partition("?")
     for name, value in parse_qsl(query, keep_blank_values=True):
         options.setdefault(name, int(value) if value.isdecimal() else value)
     try:
+        if scheme in ("nats", "tls"):
+            try:
+                from everwire.engines.nats import NatsEngine
+            except ModuleNotFoundError as error:
+                raise ConfigError(
+                    f"{scheme}: needs a package: pip install 'everwire[nats]' ({error})"
+                ) from error
+            return NatsEngine(f"{scheme}:{path}", **options)
         if scheme == "memory" and not path:
             from everwire.engines.memory import MemoryEngine
 
@@ -50,4 +59,6 @@ def open_engine(url: str | None = None, **options: Any) -> Engine:
             return RedisEngine(f"{scheme}:{path}", **options)
     except TypeError as error:
         raise ConfigError(f"{scheme}: {str(error).rpartition('() ')[2]}") from error
-    raise ConfigError(f"there is no engine {url!r}: it is memory:, sqlite:PATH or redis://HOST:PORT")
+    raise ConfigError(
+        f"there is no engine {url!r}: it is memory:, sqlite:PATH, nats://HOST:PORT or redis://HOST:PORT"
+    )

@@ -111,6 +111,10 @@ class Model:
         if needed and step.limit != 0:
             assert got, "nothing of what has to be there"
             assert begin <= numbers.index(needed[0]), "not all of what has to be there"
+        if step.reverse and not numbers and self.entries and not self.kept(self.entries[0]):
+            # Nothing was before the first publication of all. An engine need not know that any more when
+            # that one is gone: clients read backwards to show what is there, not to recover.
+            return
         if step.number < 0 or not numbers or needed[:1] == numbers[:1]:
             assert page.complete, "what is there is said to be missing"
         elif page.complete and step.limit != 0:
