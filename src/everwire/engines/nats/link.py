@@ -44,7 +44,7 @@ class MessageReader(Parser):
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        super().__init__(link)
+        super().__init__(link)  # pyright: ignore[reportUnknownMemberType]
 
     def reset(self) -> None:
         """Forget what was read in part."""
@@ -83,6 +83,8 @@ class Link(Client):
 
     *on_up* is called when it is there (again), after all subscriptions are; *on_down* when it is lost.
     """
+
+    _pongs: list[asyncio.Future[Any]]
 
     def __init__(self, on_up: Callable[[], None], on_down: Callable[[], None]) -> None:
         super().__init__()

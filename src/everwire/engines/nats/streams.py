@@ -148,7 +148,7 @@ class Streams:
         while len(found) < total:
             request = {"subjects_filter": pattern, "offset": len(found)}
             info = await self._requests.api(f"STREAM.INFO.{stream}", request)
-            page = info["state"].get("subjects") or {}
+            page: dict[str, int] = info["state"].get("subjects") or {}
             found += page
             total = info.get("total", 0) if page else 0
         return found
