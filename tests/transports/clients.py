@@ -339,7 +339,9 @@ class LongPollClient(Client):
         self.http = await self._stack.enter_async_context(httpx.AsyncClient(timeout=10, trust_env=False))
         self.tunnel = tunnels.Client(self.http, self.site.url("/websocket"))
         protocol = f"centrifuge-{self.codec.name}"
-        assert (await self.tunnel.open(protocol))["protocol"] == protocol
+        opened = await self.tunnel.open(protocol)
+        assert opened["protocol"] == protocol
+        self.tunnel.node = opened["node"]
         self.sent = self.received = 0
         self.records: list[Record] = []
         await self.send(*commands)
@@ -349,10 +351,12 @@ class LongPollClient(Client):
 
     async def send_frame(self, frame: bytes) -> None:
         self.sent += 1
+        self.tunnel.go_to(self.site.url("/websocket"))
         await self.tunnel.send(self.sent, Record(BINARY if self.codec.binary else TEXT, frame))
 
     async def frame(self) -> bytes | str:
         while not self.records:
+            self.tunnel.go_to(self.site.url("/websocket"))
             self.records = await self.tunnel.poll(self.received)
             self.received += len(self.records)
         record = self.records.pop(0)

@@ -26,8 +26,14 @@ class Client:
         self.http = http
         self.name = secrets.token_hex(16)
         self.key = secrets.token_hex(16)
-        self.path = f"{path}?{query}{'&' if query else ''}tunnel={self.name}"
+        self.query = f"{query}{'&' if query else ''}tunnel={self.name}"
+        self.go_to(path)
         self.polls = 0
+        self.node = ""
+
+    def go_to(self, path: str) -> None:
+        """Send the requests to this path, or URL, from now on."""
+        self.path = f"{path}?{self.query}"
 
     async def ask(self, op: str, *records: Record, headers: Any = None, **head: Any) -> httpx.Response:
         """Send a request, and return the answer with its body."""
@@ -35,6 +41,8 @@ class Client:
 
     def body(self, op: str, *records: Record, **head: Any) -> bytes:
         """The body of a request."""
+        if self.node:
+            head["node"] = self.node
         line = json.dumps({"op": op, "key": self.key, **head}).encode()
         return line + b"\n" + b"".join(map(as_bytes, records))
 

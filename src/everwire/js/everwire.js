@@ -224,10 +224,11 @@ class Tunnel {
                 const head = { op: "open", protocols, as: this.#modes[0] };
                 const { ok, answer } = await this.#ask(head, [], OPEN_TIMEOUT);
                 if (!ok) break;
-                const { protocol, ...limits } = answer;
+                const { protocol, node, ...limits } = answer;
                 // A subprotocol that was not asked for fails a WebSocket, too (RFC 6455, section 4.1).
                 if (protocol ? !protocols.includes(protocol) : protocols.length) break;
                 this.#limits = limits;
+                this.#head.node = node; // other nodes pass on to it what they get
                 this.protocol = protocol;
                 this.#contact = Date.now();
                 globalThis.addEventListener?.("pagehide", this.#leave);

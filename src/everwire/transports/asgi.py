@@ -11,7 +11,7 @@ from everwire.channels.carrier import Carrier, Origin
 from everwire.errors import ClientDisconnected, EverwireError, HandshakeError, InvalidOrigin
 from everwire.pacing import as_rate_limit
 from everwire.transports.direct import SessionListener
-from everwire.transports.emulation import emulation
+from everwire.transports.emulation import emulate_for_others, emulation
 from everwire.transports.health import health
 from everwire.transports.incoming import Incoming, Receive, Scope, Send
 from everwire.transports.leaving import Leaving
@@ -104,6 +104,7 @@ class HubApplication:
         self._pinging_listener = SessionListener(self, frame_pings=True)
         self.leaving = Leaving(self.everwire_closing)
         self._tunnels = self._make_tunnels()
+        emulate_for_others(hub)
         self._started = False
         self._rate_limit = as_rate_limit(hub.options.connection_rate_limit)
         self._logger = logging.getLogger("everwire.hub")
@@ -171,6 +172,7 @@ class HubApplication:
             origins=self.options.origins,
             max_size=self.options.max_size,
             max_backlog=self.options.max_backlog,
+            peers=self.hub.cluster,
         )
 
     async def _start(self) -> None:

@@ -33,6 +33,7 @@ class Head(msgspec.Struct, rename={"as_": "as"}):
         as_: how the answer is to come: ``"long_poll"``, ``"sse"`` or ``"http_stream"`` (open, poll).
         ack: the number of the last message that the client has (poll, send).
         seq: the number of the first message of this request (send).
+        node: the node of the tunnel, as the answer to its opening has said (poll, send).
     """
 
     op: str
@@ -42,6 +43,7 @@ class Head(msgspec.Struct, rename={"as_": "as"}):
     as_: str = "long_poll"
     ack: int = 0
     seq: int = 1
+    node: str = ""
 
 
 class Exchange:

@@ -14,15 +14,14 @@ from everwire._core.protocol import clip
 from everwire.errors import HandshakeError, InvalidOrigin, ProtocolError
 from everwire.transports.script import answer_script
 from everwire.transports.tunnel.exchange import Exchange, Head
+from everwire.transports.tunnel.places import Batch, Here, Peers, Place, There, Unreachable, serve_others
 from everwire.transports.tunnel.records import CLOSE, NEXT, PING, Reader, Record, as_bytes, as_event
-from everwire.transports.tunnel.tunnel import Application, Limits, Opening, Poll, Scope, Tunnel
+from everwire.transports.tunnel.tunnel import Application, Limits, Opening, Scope, Tunnel
 from everwire.websocket.extensions import parse_tokens
 from everwire.websocket.origins import Origins, origin_check
 
 __all__ = ["TunnelMiddleware"]
 
-_BATCH = 1 << 18
-"""Bytes of messages in one answer or part of it; a single message may be larger."""
 _ID = re.compile(rb"[A-Za-z0-9_-]{16,64}")
 _KEY = range(16, 129)
 _MAX_LINE = 1 << 12
@@ -36,7 +35,10 @@ _STREAMS = {
     "sse": (b"text/event-stream; charset=utf-8", as_event),
     "http_stream": (_OCTETS, as_bytes),
 }
-_GONE = b"There is no such tunnel here (any more).\n"
+_REFUSALS = {
+    404: b"There is no such tunnel here (any more).\n",
+    409: b"A stale poll.\n",
+}
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
@@ -64,6 +66,7 @@ class TunnelMiddleware:
             *poll_timeout*.
         open_timeout: seconds that the application may take to accept or refuse; then 504.
         close_timeout: seconds that the application may take to end its WebSockets at the end of the lifespan.
+        peers: the other nodes that may get requests for tunnels of this one, and this one for theirs.
 
     Raises:
         ValueError: an option does not make sense.
@@ -83,6 +86,7 @@ class TunnelMiddleware:
         timeout: float = 40.0,
         open_timeout: float = 10.0,
         close_timeout: float = 10.0,
+        peers: Peers | None = None,
     ) -> None:
         counts = {
             "max_size": max_size,
@@ -108,6 +112,9 @@ class TunnelMiddleware:
         self._close_timeout = close_timeout
         self._tunnels: dict[bytes, Tunnel] = {}
         self._closing = False
+        self._peers = peers
+        if peers is not None:
+            serve_others(peers, self._tunnels, poll_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request of a tunnel, or leave it to the application."""
@@ -198,6 +205,8 @@ class TunnelMiddleware:
             await exchange.respond(403, f"{exc}\n".encode())
         except (ProtocolError, HandshakeError) as exc:
             await exchange.respond(400, f"{exc}\n".encode())
+        except Unreachable as exc:
+            await exchange.respond(503, f"{exc}\n".encode())
         except TimeoutError:
             await exchange.respond(408, b"The request did not come in time.\n")
         except OSError:
@@ -206,21 +215,32 @@ class TunnelMiddleware:
     async def _post(self, name: bytes, query: bytes, scope: Scope, exchange: Exchange) -> None:
         reader = Reader(max_line=_MAX_LINE, max_size=self._limits.max_size)
         head = await exchange.read_head(reader)
-        tunnel = self._tunnels.get(name)
         if head.op == "open":
             if len(head.key) not in _KEY:
                 raise ProtocolError("a tunnel's key has 16 to 128 characters")
             await self._open(name, query, scope, exchange, head)
-        elif tunnel is None or not tunnel.is_key(head.key):
-            await exchange.respond(404, _GONE)
+            return
+        place = self._find(name, head)
+        if place is None:
+            await exchange.respond(404, _REFUSALS[404])
         elif head.op == "send":
-            await self._take(tunnel, head, reader, exchange)
+            await self._take(place, head, reader, exchange)
         elif head.op == "poll":
             while await exchange.read_into(reader):
                 pass
-            await self._poll(tunnel, head, exchange)
+            await self._poll(place, head, exchange)
         else:
             raise ProtocolError(f"op is open, poll or send, not {head.op!r}")
+
+    def _find(self, name: bytes, head: Head) -> Place | None:
+        """The tunnel that a request is for; None: there is none, or the key is not its own."""
+        patience = self._limits.poll_timeout
+        tunnel = self._tunnels.get(name)
+        if tunnel is not None:
+            return Here(tunnel, patience) if tunnel.is_key(head.key) else None
+        if self._peers is None or head.node in ("", self._peers.node):
+            return None
+        return There(self._peers, head.node, name, head.key, patience)
 
     async def _open(self, name: bytes, query: bytes, scope: Scope, exchange: Exchange, head: Head) -> None:
         tunnel = self._tunnels.get(name)
@@ -253,88 +273,98 @@ class TunnelMiddleware:
             "timeout": self._limits.timeout,
             "max_size": self._limits.max_size,
             "max_backlog": self._limits.max_backlog,
+            "node": "" if self._peers is None else self._peers.node,
         }
         await exchange.respond(200, msgspec.json.encode(answer), _JSON, headers)
 
-    async def _take(self, tunnel: Tunnel, head: Head, reader: Reader, exchange: Exchange) -> None:
+    async def _take(self, place: Place, head: Head, reader: Reader, exchange: Exchange) -> None:
         """Give what a client sends to the application, and answer how far that went."""
         number = head.seq
+        received: int | None = None
+        begun, more = False, True
         try:
-            tunnel.acknowledge(head.ack)
-            more = True
             while more:
-                for record in reader.records():
-                    more = await tunnel.take(number, record, self._limits.poll_timeout)
-                    if not more:
+                records, problem = _whole(reader)
+                if records:
+                    begun = True
+                    received = await place.send(head.ack, number, records)
+                    number += len(records)
+                    if received is None or received < number - 1:
                         break
-                    number += 1
-                else:
-                    more = await exchange.read_into(reader)
-                    if not more:
-                        reader.finish()
+                if problem is not None:
+                    raise problem
+                more = await exchange.read_into(reader)
+                if not more:
+                    reader.finish()
+            if not begun:
+                received = await place.send(head.ack, number, ())
         except ProtocolError as exc:
-            tunnel.end(exc.code, clip(str(exc)))
+            await place.end(exc.code, clip(str(exc)))
             raise
-        await exchange.respond(200, msgspec.json.encode({"received": tunnel.received}), _JSON)
+        if received is None:
+            await exchange.respond(404, _REFUSALS[404])
+        else:
+            await exchange.respond(200, msgspec.json.encode({"received": received}), _JSON)
 
-    async def _poll(self, tunnel: Tunnel, head: Head, exchange: Exchange) -> None:
-        tunnel.acknowledge(head.ack)
-        poll = None if tunnel.over else tunnel.hold(head.poll)
-        if poll is None:
-            await exchange.respond(404 if tunnel.over else 409, _GONE if tunnel.over else b"A stale poll.\n")
-            return
-        leaving = asyncio.create_task(_watch_leaving(exchange, poll))
+    async def _poll(self, place: Place, head: Head, exchange: Exchange) -> None:
+        if head.as_ != "long_poll" and head.as_ not in _STREAMS:
+            raise ProtocolError(f"an answer comes as long_poll, sse or http_stream, not {head.as_!r}")
+        as_stream = head.as_ in _STREAMS
+        # A stream begins at once, with what there is or not.
+        seconds = 0.0 if as_stream else self._limits.poll_timeout
+        leaving = asyncio.create_task(_watch_leaving(exchange, place))
         try:
-            if head.as_ == "long_poll":
-                await self._answer_poll(tunnel, poll, head.ack, exchange)
-            elif head.as_ in _STREAMS:
-                await self._stream(tunnel, poll, head, exchange)
+            batch = await place.fetch(head.poll, head.ack, head.ack + 1, seconds)
+            if leaving.done():
+                return
+            if batch.status != 200:
+                await exchange.respond(batch.status, _REFUSALS[batch.status])
+            elif as_stream:
+                await self._stream(place, head, batch, exchange)
             else:
-                raise ProtocolError(f"an answer comes as long_poll, sse or http_stream, not {head.as_!r}")
+                records = [Record(NEXT, b"%d" % (head.ack + 1)), *batch.records]
+                await exchange.respond(200, b"".join(map(as_bytes, records)), _OCTETS)
         finally:
             leaving.cancel()
             await asyncio.wait((leaving,))
 
-    async def _answer_poll(self, tunnel: Tunnel, poll: Poll, ack: int, exchange: Exchange) -> None:
-        """Answer with what there is, as soon as there is something; with nothing after a while."""
-        if tunnel.outbox.last <= ack:
-            await poll.wait(self._limits.poll_timeout)
-            # What the application sends in one go, goes in one answer.
-            await asyncio.sleep(0)
-        if poll.gone:
-            return
-        if tunnel.over:
-            await exchange.respond(404, _GONE)
-            return
-        batch = [] if poll.superseded else tunnel.outbox.batch(ack + 1, _BATCH)
-        records = [Record(NEXT, b"%d" % (ack + 1)), *batch]
-        await exchange.respond(200, b"".join(map(as_bytes, records)), _OCTETS)
-
-    async def _stream(self, tunnel: Tunnel, poll: Poll, head: Head, exchange: Exchange) -> None:
+    async def _stream(self, place: Place, head: Head, batch: Batch, exchange: Exchange) -> None:
         """Answer with what there is, and go on as more comes, until it ends or another request takes over."""
         content_type, encode = _STREAMS[head.as_]
         number = head.ack + 1
         await exchange.start(200, content_type)
         await exchange.write(encode(Record(NEXT, b"%d" % number)), more=True)
-        ended = False
-        while not (ended or poll.superseded or poll.gone or tunnel.over):
-            batch = tunnel.outbox.batch(number, _BATCH)
-            if not batch:
-                waited = await poll.wait(self._limits.poll_timeout)
-                await asyncio.sleep(0)
-                if not waited:
-                    await exchange.write(encode(Record(PING, b"")), more=True)
-                continue
-            number += len(batch)
-            ended = batch[-1].kind == CLOSE
-            await exchange.write(b"".join(map(encode, batch)), more=True)
+        seconds = 0.0
+        while not batch.ended:
+            if batch.records:
+                number += len(batch.records)
+                await exchange.write(b"".join(map(encode, batch.records)), more=True)
+                if batch.records[-1].kind == CLOSE:
+                    break
+            elif seconds:
+                await exchange.write(encode(Record(PING, b"")), more=True)
+            seconds = self._limits.poll_timeout
+            try:
+                batch = await place.fetch(head.poll, head.ack, number, seconds)
+            except Unreachable:
+                break
         await exchange.write(b"", more=False)
 
 
-async def _watch_leaving(exchange: Exchange, poll: Poll) -> None:
+async def _watch_leaving(exchange: Exchange, place: Place) -> None:
     await exchange.wait_for_leaving()
-    poll.gone = True
-    poll.wake()
+    place.leave()
+
+
+def _whole(reader: Reader) -> tuple[list[Record], ProtocolError | None]:
+    """The records that have come whole, and what is wrong with what comes after them."""
+    records: list[Record] = []
+    try:
+        for record in reader.records():
+            records.append(record)  # noqa: PERF402 - those before a wrong one count
+    except ProtocolError as exc:
+        return records, exc
+    return records, None
 
 
 async def _answer_preflight(exchange: Exchange) -> None:

@@ -122,11 +122,12 @@ class Tunnel:
 
     # What the middleware asks for
 
-    def is_key(self, key: str) -> bool:
-        """Whether this is the client's key; a sign of life, if so."""
+    def is_key(self, key: str, *, lives: bool = True) -> bool:
+        """Whether this is the client's key; a sign of life, if so, unless it is not the client who asks."""
         if not hmac.compare_digest(key.encode(), self._key.encode()):
             return False
-        self._heard = self._loop.time()
+        if lives:
+            self._heard = self._loop.time()
         return True
 
     def hold(self, number: int) -> Poll | None:
@@ -139,6 +140,10 @@ class Tunnel:
             self._poll.wake()
         self._poll = Poll()
         return self._poll
+
+    def held(self, number: int) -> Poll | None:
+        """The request that is held by this number; None if another has taken its place."""
+        return self._poll if number == self._number else None
 
     def acknowledge(self, number: int) -> None:
         """The client has all records up to this number.
