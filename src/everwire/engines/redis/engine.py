@@ -25,6 +25,7 @@ from everwire.channels.engine import (
 from everwire.engines import extra
 from everwire.engines.local import check_expected, has_log, new_epoch
 from everwire.engines.redis import scripts, settings
+from everwire.engines.redis.cluster import Cluster
 from everwire.engines.redis.keys import ChannelKeys, Keys
 from everwire.engines.redis.link import Link, pack
 from everwire.engines.redis.servers import OneServer, Servers
@@ -142,9 +143,8 @@ class RedisEngine:
         if self._events is not None:
             raise EngineError("the redis engine is started already: each hub needs one of its own")
         self._events, self._node = events, node
-        servers = OneServer(
-            self._settings, node, on_message=self._on_message, on_available=events.on_available
-        )
+        kind = Cluster if self._settings.kind == "cluster" else OneServer
+        servers = kind(self._settings, node, on_message=self._on_message, on_available=events.on_available)
         try:
             await servers.start()
             for each in (node, ""):

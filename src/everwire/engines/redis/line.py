@@ -75,10 +75,13 @@ class Line:
         Raises:
             EngineError: the first attempt has failed.
         """
-        loop = asyncio.get_running_loop()
-        self._first = loop.create_future()
-        self._task = loop.create_task(self._run())
+        self._first = asyncio.get_running_loop().create_future()
+        self.begin()
         await self._first
+
+    def begin(self) -> None:
+        """Do so without waiting, however often it takes."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
         """Keep it no longer, and close it."""

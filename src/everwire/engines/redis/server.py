@@ -83,6 +83,11 @@ class Server:
         await self.commands.start()
         await self.pubsub.start()
 
+    def begin(self) -> None:
+        """Connect, and do not wait for it."""
+        self.commands.begin()
+        self.pubsub.begin()
+
     async def close(self) -> None:
         """Close both connections."""
         await self.commands.close()
@@ -102,8 +107,11 @@ class Server:
         """Have the server know the scripts."""
         await asyncio.gather(*(link.send(pack("SCRIPT", "LOAD", each.source)) for each in SCRIPTS))
 
-    async def _prepare_commands(self, link: Link, info: dict[str, str]) -> None:
+    def _look_at(self, info: dict[str, str]) -> None:
         self.sharded = self._settings.kind == "cluster" and int(info["redis_version"].split(".")[0]) >= 7
+
+    async def _prepare_commands(self, link: Link, info: dict[str, str]) -> None:
+        self._look_at(info)
         if self.sharded:
             link.tell = b"SPUBLISH"
         policy = info.get("maxmemory_policy", "noeviction")
@@ -163,12 +171,24 @@ class Server:
         confirmed.add_done_callback(lambda done: done.cancelled() or done.exception())
         return confirmed
 
+    def let_go(self, name: bytes) -> None:
+        """Have it told no longer, as another server has it now."""
+        self._unsubscribe(name)
+
+    async def catch_up(self) -> None:
+        """Follow what was added to :attr:`wanted`, if there is a connection: a new one does so by itself."""
+        link = self.pubsub.link
+        if link is not None:
+            missing = [name for name in self.wanted if name not in self._live]
+            await asyncio.gather(*(self._subscribe(link, name) for name in missing), return_exceptions=True)
+
     def _subscribe(self, link: Link, name: bytes) -> asyncio.Future[Any]:
         kind = b"ssubscribe" if self.sharded else b"subscribe"
         return link.confirm(pack(kind, name), kind, name)
 
     async def _prepare_pubsub(self, link: Link, info: dict[str, str]) -> None:
         """Follow anew what was followed on the connection before."""
+        self._look_at(info)
         self._live.clear()
         confirmed = await asyncio.gather(
             *(self._subscribe(link, name) for name in self.wanted), return_exceptions=True

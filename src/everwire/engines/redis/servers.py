@@ -94,29 +94,38 @@ class Servers:
         Raises:
             EngineError: it was not carried out, or it is not known whether it was.
         """
-        # The whole wait is bounded, however often it is tried.
         deadline = 0.0
+        server = elsewhere = None
         while True:
-            server = self.of(slot)
+            problem: EngineError
             try:
+                server = elsewhere or self.of(slot)
                 link = server.commands.link
                 if link is None:
                     deadline = deadline or self._deadline()
                     link = await server.commands.ready(deadline)
-                if replicate:
-                    return await self._replicated(link, link.send(make(link)))
-                return await link.send(make(link))
+                if elsewhere is not None:
+                    link.send(pack("ASKING")).add_done_callback(_look_at)
+                answer = link.send(make(link))
             except LinkLost as error:
-                if not again:
-                    raise LinkLost(
-                        f"{server.commands.problem}: it may have been done all the same"
-                    ) from error
-                problem: EngineError = server.commands.problem
-            except Refused as error:
-                problem = explain(error, server.commands.where)
-                if error.code not in LATER:
-                    raise problem from error
-                await self._react(error, server)
+                problem = error
+            except EngineError as error:
+                # Another server may have the slot before long.
+                problem = error
+                if not self._started or (server is not None and server in self.all):
+                    raise
+            else:
+                try:
+                    return await (self._replicated(link, answer) if replicate else answer)
+                except LinkLost as error:
+                    problem = explain(error, f"{server.commands.where}, which may have done it all the same")
+                    if not again:
+                        raise problem from error
+                except Refused as error:
+                    problem = explain(error, server.commands.where)
+                    if error.code not in LATER:
+                        raise problem from error
+                    elsewhere = await self._react(error, server)
             deadline = deadline or self._deadline()
             if asyncio.get_running_loop().time() >= deadline:
                 raise problem
@@ -133,15 +142,16 @@ class Servers:
             )
         return reply
 
-    async def _react(self, error: Refused, server: Server) -> None:
-        """Do something about an error, so that it can be tried again."""
+    async def _react(self, error: Refused, server: Server) -> Server | None:
+        """Do something about an error, and return where to try again; None: at whoever has the slot."""
         if error.code == "NOSCRIPT":
             if server.commands.link is not None:
                 await server.load_scripts(server.commands.link)
-            return
+            return None
         if error.code == "READONLY":
             server.commands.drop(str(error))
         await asyncio.sleep(PAUSE)
+        return None
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.settings.timeout
@@ -173,6 +183,12 @@ class Servers:
         self._started = True
         self._was_available = True
         self._changed()
+
+
+def _look_at(answer: asyncio.Future[Any]) -> None:
+    """Nobody waits for it: then it is not an error that nobody has seen."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 class OneServer(Servers):
