@@ -14,7 +14,11 @@ import pytest
 
 from engines.servers import HOST, PATIENCE, Server, free_port, greeting
 
-__all__ = ["RedisServer", "Sentinel", "redis_cluster", "redis_program"]
+__all__ = ["RedisServer", "Sentinel", "redis_client", "redis_cluster", "redis_program", "wait_until"]
+
+
+QUICK = ("repl-diskless-sync-delay 0", "enable-debug-command yes")
+"""Options that save time."""
 
 
 def redis_program() -> str:
@@ -25,6 +29,13 @@ def redis_program() -> str:
         if os.environ.get("CI") == "true":
             pytest.fail("neither redis-server nor valkey-server is installed")
         pytest.skip("neither redis-server nor valkey-server is installed")
+    return found
+
+
+def redis_client() -> str:
+    """The program that speaks to it."""
+    found = shutil.which("redis-cli") or shutil.which("valkey-cli")
+    assert found is not None, "redis-cli is missing"
     return found
 
 
@@ -42,7 +53,7 @@ class RedisServer(Server):
         self.port = port or free_port()
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        lines = (f"bind {HOST}", f"port {self.port}", f"dir {folder}", 'save ""', *options)
+        lines = (f"bind {HOST}", f"port {self.port}", f"dir {folder}", 'save ""', *QUICK, *options)
         (folder / "redis.conf").write_text("\n".join(lines) + "\n")
         super().__init__(
             (redis_program(), folder / "redis.conf"),
@@ -54,6 +65,11 @@ class RedisServer(Server):
     def url(self) -> str:
         """For an engine."""
         return f"redis://{HOST}:{self.port}"
+
+    def follow(self, master: RedisServer) -> None:
+        """Make it a replica, and wait until it has all that the master has."""
+        self.ask("REPLICAOF", HOST, str(master.port))
+        wait_until(lambda: "'master_link_status': 'up'" in self.ask("INFO", "replication"))
 
     def ask(self, *command: str) -> str:
         """Ask it something, as its own client does; fail if it answers with an error."""
@@ -107,10 +123,8 @@ def redis_cluster(folder: Path, size: int = 3) -> Iterator[list[RedisServer]]:
             own = (*options, f"cluster-port {free_port()}")
             servers.append(stack.enter_context(RedisServer(folder / f"r{number}", *own)))
         addresses = [f"{HOST}:{server.port}" for server in servers]
-        client = shutil.which("redis-cli") or shutil.which("valkey-cli")
-        assert client is not None, "redis-cli is missing"
         subprocess.run(
-            [client, "--cluster", "create", *addresses, "--cluster-yes"],
+            [redis_client(), "--cluster", "create", *addresses, "--cluster-yes"],
             check=True,
             capture_output=True,
             timeout=60,

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import Certificates, Run
 
 from engines.redis_servers import RedisServer
-from everwire.engines.contract import CHECKS, Bench, Check
+from engines.servers import free_port
+from everwire.channels.engine import LogOptions
+from everwire.engines import open_engine
+from everwire.engines.contract import CHECKS, Bench, Check, Recorder, publication, values
 from everwire.engines.contract.log import an_idempotency_key_is_forgotten_in_time, what_has_expired_is_told
 from everwire.engines.contract.model import a_log_agrees_with_a_simple_model
 from everwire.engines.contract.presence import presence_ends_unless_said_again
 from everwire.engines.redis import RedisEngine
+from everwire.errors import ConfigError, EngineError
+from everwire.wire.messages import ClientInfo
+
+LOG = LogOptions(size=1000, ttl=300.0, meta_ttl=3600.0)
 
 SLOW: tuple[Check, ...] = (
     what_has_expired_is_told,
@@ -52,3 +61,183 @@ def test_redis_keeps_the_contract_as_time_passes(run: Run, server: RedisServer) 
                 tasks.create_task(check(bench(server)))
 
     run(main, timeout=60)
+
+
+@contextlib.asynccontextmanager
+async def started(url: str, **options: object) -> AsyncGenerator[tuple[RedisEngine, Recorder]]:
+    options = {"prefix": f"p{next(numbers)}", **options}
+    engine, events = open_engine(url, **options), Recorder()
+    assert isinstance(engine, RedisEngine)
+    await engine.start(events, node="n")
+    try:
+        yield engine, events
+    finally:
+        await engine.close()
+
+
+def test_a_node_has_two_connections_whatever_it_does(run: Run, server: RedisServer) -> None:
+    async def main() -> None:
+        async with started(server.url) as (engine, events):
+            names = [f"c{number}" for number in range(300)]
+            await asyncio.gather(*(engine.subscribe(name) for name in names))
+            await asyncio.gather(*(engine.publish(name, publication(1), log=LOG) for name in names * 3))
+            await asyncio.gather(*(engine.history(name, log=LOG) for name in names))
+            await events.until(lambda: len(events.publications) == 900)
+            clients = await asyncio.to_thread(server.ask, "CLIENT", "LIST")
+            assert clients.count("name=everwire-n") == 2
+            assert "name=everwire-n-pubsub" in clients
+            assert "resp=3" in clients
+
+    run(main)
+
+
+def test_nothing_is_left_of_a_channel_when_its_time_is_over(run: Run, server: RedisServer) -> None:
+    async def main() -> None:
+        async with started(server.url, prefix="left") as (engine, _):
+            short = LogOptions(size=10, ttl=0.2, meta_ttl=0.2)
+            await engine.publish("a", publication(1), log=short, idempotency_key="k", idempotency_ttl=0.2)
+            await engine.add_presence("a", ClientInfo(user="u", client="c"), ttl=0.2)
+            assert await asyncio.to_thread(server.ask, "KEYS", "left:*") != "[]"
+            async with asyncio.timeout(10):
+                while await asyncio.to_thread(server.ask, "KEYS", "left:*") != "[]":
+                    await asyncio.sleep(0.05)
+
+    run(main)
+
+
+def test_a_log_that_becomes_shorter_is_cut(run: Run, server: RedisServer) -> None:
+    async def main() -> None:
+        async with started(server.url) as (engine, _):
+            for number in range(10):
+                await engine.publish("a", publication(number), log=LOG)
+            await engine.publish("a", publication(10), log=LogOptions(size=2, ttl=300))
+            assert values((await engine.history("a", log=LOG)).publications) == [9, 10]
+
+    run(main)
+
+
+def test_versions_are_compared_as_whole_numbers(run: Run, server: RedisServer) -> None:
+    async def main() -> None:
+        async with started(server.url) as (engine, _):
+            large = 2**63 - 2
+            for version, stale in ((9, False), (10, False), (9, True), (large, False), (large + 1, False)):
+                outcome = await engine.publish("a", publication(version), log=LOG, version=version)
+                assert outcome.stale == stale
+            assert (await engine.publish("a", publication(0), log=LOG, version=large)).stale
+
+    run(main)
+
+
+def test_what_others_publish_there_is_not_taken_for_ours(
+    run: Run, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with started(server.url, prefix="others") as (engine, events):
+            await engine.subscribe("a")
+            for payload in ("", "x", "p", "p- 1 2 3", "p- x 0 e 1 0 {}", "p- 1 0 e 1 99 {}", "jx", "l\x91"):
+                await asyncio.to_thread(server.ask, "PUBLISH", "others:tail:{a}", payload)
+            await engine.publish("a", publication(1), log=LOG)
+            await events.until(lambda: bool(events.publications))
+            assert values([each.publication for each in events.publications]) == [1]
+            assert not events.joins
+            assert not events.leaves
+
+    run(main)
+    assert "somebody has published in 'a' what is not ours" in caplog.text
+
+
+def test_it_warns_of_a_server_that_removes_keys(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RedisServer(tmp_path, "maxmemory 100mb", "maxmemory-policy allkeys-lru") as server:
+
+        async def main() -> None:
+            async with started(server.url):
+                pass
+
+        run(main)
+    assert "Set maxmemory-policy to noeviction" in caplog.text
+
+
+def test_a_password_and_tls(run: Run, tmp_path: Path, certificates: Certificates) -> None:
+    port = free_port()
+    options = (
+        f"tls-port {port}",
+        f"tls-cert-file {certificates.cert_file}",
+        f"tls-key-file {certificates.key_file}",
+        f"tls-ca-cert-file {certificates.ca_file}",
+        "tls-auth-clients no",
+        "user someone on >s3cr@t ~* &* +@all",
+        f"unixsocket {tmp_path / 'socket'}",
+    )
+    with RedisServer(tmp_path, *options) as server:
+
+        async def works(url: str, **more: object) -> None:
+            async with started(url, **more) as (engine, _):
+                await engine.publish("a", publication(1), log=LOG)
+                assert values((await engine.history("a", log=LOG)).publications) == [1]
+                assert (await engine.health()).available
+
+        async def main() -> None:
+            await works(f"rediss://someone:s3cr%40t@localhost:{port}/3", ssl=certificates.new_client())
+            await works(f"rediss://localhost:{port}?ssl_ca_certs={certificates.ca_file}", password="")
+            await works(f"unix://{tmp_path / 'socket'}", username="someone", password="s3cr@t", db=2)
+            with pytest.raises(EngineError, match="does not take this user name and password") as caught:
+                await works(f"redis://someone:wrong-one@127.0.0.1:{server.port}")
+            assert "wrong-one" not in str(caught.value)
+            with pytest.raises(EngineError, match="certificate verify failed"):
+                await works(f"rediss://localhost:{port}")
+            await asyncio.to_thread(server.ask, "CONFIG", "SET", "requirepass", "locked")
+            with pytest.raises(EngineError, match="it needs a password"):
+                await works(server.url)
+
+        run(main)
+
+
+def test_who_may_not_do_something_is_told_what_is_needed(run: Run, tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "user weak on >x ~* &* +@all -evalsha") as server:
+
+        async def main() -> None:
+            async with started(server.url, username="weak", password="x") as (engine, _):
+                with pytest.raises(EngineError, match="this user may not do that: it needs"):
+                    await engine.publish("a", publication(1), log=LOG)
+
+        run(main)
+
+
+def test_a_server_that_is_not_there_is_named(run: Run) -> None:
+    async def main() -> None:
+        port = free_port()
+        for url, where in (
+            (f"redis://:secret@127.0.0.1:{port}", f"Redis at 127.0.0.1:{port}: "),
+            (f"redis+sentinel://127.0.0.1:{port}/main", f"127.0.0.1:{port} \\(sentinel\\)"),
+            (f"redis+cluster://127.0.0.1:{port}", f"Redis at 127.0.0.1:{port}"),
+        ):
+            with pytest.raises(EngineError, match=where) as caught:
+                async with started(url):
+                    pass
+            assert "secret" not in str(caught.value)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis+sentinel://localhost", "the name of the master is missing"),
+        ("redis://a,b", "for several it is redis\\+sentinel:// or redis\\+cluster://"),
+        ("redis://localhost/x", "the path of a Redis URL is the number of a database"),
+        ("redis+cluster://localhost/1", "a Redis cluster has database 0 only"),
+        ("redis://localhost:port", "is not the address of a Redis server"),
+        ("redis:localhost", "a Redis engine is at redis://"),
+        ("unix://socket", "begins with a slash"),
+        ("redis://localhost?prefix={a}", "prefix is a text without braces"),
+        ("redis://localhost?timeout=0", "timeout is a number of seconds above 0"),
+        ("redis://localhost?timeout=soon", "timeout and heartbeat are seconds"),
+        ("redis://localhost?ssl_ca_certs=/a", "TLS needs a URL that begins with rediss"),
+        ("redis://localhost?colour=red", "colour"),
+    ],
+)
+def test_a_url_that_makes_no_sense_is_refused(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_engine(url)

@@ -59,6 +59,7 @@ async def what_is_not_followed_is_not_told(bench: Bench) -> None:
         await engine.subscribe("b")
         await engine.publish("other", publication(0), log=LOG)
         await engine.publish("b", publication(1), log=LOG)
+        await events.until(lambda: len(events.publications) == 1)
         await engine.unsubscribe("b")
         await engine.publish("b", publication(2), log=LOG)
         await engine.publish_join("b", ClientInfo(client="c"))
