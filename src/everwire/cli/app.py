@@ -27,6 +27,7 @@ COMMANDS = {
     "serve": Command("everwire.cli.serve", "Serve"),
     "token": Command("everwire.cli.token", "Serve"),
     "bench": Command("everwire.cli.bench.command", "Measure"),
+    "plan": Command("everwire.cli.plan", "Measure"),
     "version": Command("everwire.cli.version", "About"),
 }
 """The commands by name, in the order of the help. Each is a function of that name in its module."""
