@@ -180,6 +180,10 @@ class Hub(hub.Hub):
         """Which pages may connect, for everwire's own server."""
         return self.transports.origins
 
+    def everwire_clients(self) -> int:
+        """How many clients there are, for everwire's own server."""
+        return self.open_sessions
+
     async def everwire_drain(self, *, spread: float | None, deadline: float | None = None) -> None:
         """Everwire's server sends its clients away."""
         await self.drain(spread=spread, deadline=deadline)

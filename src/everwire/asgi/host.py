@@ -45,6 +45,7 @@ class Host(Server):
         options: dict[str, Any],
         on_close: Callable[[], object] | None = None,
         on_drain: Callable[..., Awaitable[object]] | None = None,
+        count: Callable[[], int] | None = None,
         websocket_path: str = "",
     ) -> None:
         super().__init__(gate, **options)
@@ -55,6 +56,7 @@ class Host(Server):
         self._graceful = graceful
         self._on_close = on_close
         self._on_drain = on_drain
+        self._count = count
         self.state = lifespan.state
 
     async def start(self, where: Where, context: tls.SSLContext | None) -> None:
@@ -90,6 +92,10 @@ class Host(Server):
         the application may clean up. Await :meth:`wait_closed` for the end.
         """
         super().close(code, reason, timeout=self._graceful if timeout is None else timeout, spread=spread)
+
+    def clients(self) -> int:
+        """How many clients there are: as the application counts them, else WebSockets."""
+        return len(self.connections) if self._count is None else self._count()
 
     async def _depart(self, code: int, reason: str, spread: float | None, deadline: float | None) -> None:
         if self._on_drain is None:
@@ -257,6 +263,7 @@ class serve(Starting[Host]):
             # An application that knows its connections ends them its own way, before the server does.
             on_close=getattr(self._app, "everwire_closing", None),
             on_drain=getattr(self._app, "everwire_drain", None),
+            count=getattr(self._app, "everwire_clients", None),
             websocket_path=getattr(self._app, "everwire_websocket_path", ""),
         )
         await host.start(self._where, self._ssl)

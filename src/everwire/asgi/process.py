@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from everwire.asgi.control import Control
 from everwire.asgi.host import Host, serve
 from everwire.asgi.loading import load_app
 from everwire.asgi.scope import Application
@@ -160,8 +161,10 @@ async def _serve(
     except BaseException:
         stopping.cancel()
         raise
-    on_ready(host)
-    await stopping
+    # Workers are told by their supervisor.
+    async with contextlib.nullcontext() if parent is not None else Control(host):
+        on_ready(host)
+        await stopping
     if parent is not None:
         loop.remove_reader(parent)
     # Another signal ends the process at once, whatever it waits for.

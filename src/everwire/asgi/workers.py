@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import json
 import logging
 import multiprocessing
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from multiprocessing.connection import Connection as Pipe
 from typing import cast
 
+from everwire.asgi.control import Control, check_order, report
+from everwire.asgi.host import Host
 from everwire.asgi.process import FAILED, Options, run
 from everwire.websocket.sockets import Where, remove_path
 
@@ -75,19 +78,48 @@ def _close(bound: Sequence[Sequence[socket.socket]]) -> None:
             sock.close()
 
 
-def _work(options: Options, sockets: Sequence[socket.socket], ready: Pipe) -> None:
+def _work(options: Options, sockets: Sequence[socket.socket], pipe: Pipe) -> None:
     """What a worker's process runs."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(
-        run(
-            options,
-            sockets,
-            on_ready=lambda host: ready.send_bytes(b"ready"),
-            parent=parent.sentinel,
-        )
-    )
+    sys.exit(run(options, sockets, on_ready=lambda host: Reporter(host, pipe), parent=parent.sentinel))
+
+
+class Reporter:
+    """A worker's end of the pipe to the supervisor: it says that it serves, and does what it is told."""
+
+    def __init__(self, host: Host, pipe: Pipe) -> None:
+        self._host = host
+        self._pipe = pipe
+        self._loop = asyncio.get_running_loop()
+        self._draining: asyncio.Task[None] | None = None
+        self._loop.add_reader(pipe.fileno(), self._on_order)
+        _send(pipe, {"ready": True})
+
+    def _on_order(self) -> None:
+        try:
+            order = json.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError):
+            self._loop.remove_reader(self._pipe.fileno())
+            return  # the supervisor is gone, which ends this process, too
+        before = self._draining
+        self._draining = self._loop.create_task(self._drain(check_order(order), before))
+
+    async def _drain(self, order: dict[str, float | None], before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            before.cancel()
+
+        async def tell(**what: object) -> None:
+            _send(self._pipe, what)
+
+        await report(self._host, tell, **order)
+
+
+def _send(pipe: Pipe, what: Mapping[str, object]) -> None:
+    """Tell the other end, if it is still there."""
+    with contextlib.suppress(OSError):
+        pipe.send_bytes(json.dumps(what).encode())
 
 
 class Worker:
@@ -95,30 +127,37 @@ class Worker:
 
     Attributes:
         ready: done with True when it serves, with False when it has ended before.
+        drained: done when it has no clients any more, having been told to send them away; or when it is gone.
         ended: done with the exit code (negative: the signal) when it is gone.
+        clients: how many it had when it last said so, having been told to send them away.
     """
 
     def __init__(self, options: Options, sockets: Sequence[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[bool] = self._loop.create_future()
+        self.drained: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[int] = self._loop.create_future()
-        self._pipe, theirs = _spawn.Pipe(duplex=False)
+        self.clients = 0
+        self._pipe, theirs = _spawn.Pipe()
         self._process = _spawn.Process(target=_work, args=(options, sockets, theirs), name="everwire worker")
         self._process.start()
         theirs.close()
         self.pid = cast(int, self._process.pid)
         self._sentinel = self._process.sentinel
-        self._loop.add_reader(self._pipe.fileno(), self._on_ready)
+        self._loop.add_reader(self._pipe.fileno(), self._on_report)
         self._loop.add_reader(self._sentinel, self._on_end)
 
-    def _on_ready(self) -> None:
-        self._loop.remove_reader(self._pipe.fileno())
+    def _on_report(self) -> None:
         try:
-            self._pipe.recv_bytes()
-        except EOFError:
+            report = json.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError):
+            self._loop.remove_reader(self._pipe.fileno())
             return  # its end tells
-        if not self.ready.done():
+        self.clients = report.get("clients", self.clients)
+        if report.get("ready") and not self.ready.done():
             self.ready.set_result(True)
+        if report.get("done") and not self.drained.done():
+            self.drained.set_result(None)
 
     def _on_end(self) -> None:
         self._loop.remove_reader(self._sentinel)
@@ -127,9 +166,17 @@ class Worker:
         code = cast(int, self._process.exitcode)
         self._pipe.close()
         self._process.close()
+        self.clients = 0
         if not self.ready.done():
             self.ready.set_result(False)
+        if not self.drained.done():
+            self.drained.set_result(None)
         self.ended.set_result(code)
+
+    def drain(self, *, spread: float | None, deadline: float | None) -> None:
+        """Have it send its clients away."""
+        if not self.ended.done():
+            _send(self._pipe, {"method": "drain", "spread": spread, "deadline": deadline})
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
@@ -176,6 +223,7 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._restart = asyncio.Event()
         self._workers: set[Worker] = set()
+        self._draining = False
         graceful = options.serve.get("timeout_graceful_shutdown", 30.0)
         # One deadline is for connections, another for the application.
         self._patience: float | None = None if graceful is None else 2 * graceful + MERCY
@@ -189,7 +237,8 @@ class Supervisor:
         stopping = loop.create_task(self._stop.wait())
         working = loop.create_task(self._work())
         try:
-            await asyncio.wait((stopping, working), return_when=asyncio.FIRST_COMPLETED)
+            async with Control(self):
+                await asyncio.wait((stopping, working), return_when=asyncio.FIRST_COMPLETED)
             code = FAILED if working.done() and not self._stop.is_set() else 0
             if working.done():
                 working.result()
@@ -199,6 +248,18 @@ class Supervisor:
             await asyncio.wait((working, stopping))
             await self._end()
         return code
+
+    def clients(self) -> int:
+        """How many clients the workers have, as they say when they are drained."""
+        return sum(worker.clients for worker in self._workers)
+
+    async def drain(self, *, spread: float | None, deadline: float | None) -> None:
+        """Have the workers send their clients away; return when all have done so."""
+        self._draining = True
+        for worker in self._workers:
+            worker.drain(spread=spread, deadline=deadline)
+        if self._workers:
+            await asyncio.wait([worker.drained for worker in self._workers])
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stop.is_set():
@@ -219,6 +280,10 @@ class Supervisor:
         worker = Worker(self._options, sockets)
         self._workers.add(worker)
         worker.ended.add_done_callback(lambda _: self._workers.discard(worker))
+        # One that takes the place of another goes on with what that was told.
+        worker.ready.add_done_callback(
+            lambda _: worker.drain(spread=0.0, deadline=None) if self._draining else None
+        )
         return worker
 
     async def _work(self) -> None:

@@ -153,6 +153,11 @@ class Rpc(Params, kw_only=True):
     params: Raw = NOTHING
 
 
+class Drain(Params, kw_only=True):
+    spread: float | None = 60.0
+    deadline: float | None = None
+
+
 class Batch(Params, kw_only=True):
     commands: list[dict[str, Raw]]
     parallel: bool = False
@@ -190,6 +195,7 @@ class Api:
             "channels": (Channels, self._channels),
             "info": (Nothing, self._info),
             "rpc": (Rpc, self._rpc),
+            "drain": (Drain, self._drain),
         }
         self._methods = {
             name: (msgspec.json.Decoder(kind).decode, method) for name, (kind, method) in methods.items()
@@ -318,6 +324,14 @@ class Api:
             info=_bytes(params.info, "", "info"),
         )
         return {}
+
+    async def _drain(self, params: Drain) -> Any:
+        for name in ("spread", "deadline"):
+            seconds: float | None = getattr(params, name)
+            if seconds is not None and not seconds >= 0:
+                raise BadRequest(f"{name} is a number of seconds, not {seconds}")
+        leaving = self._hub.begin_drain(spread=params.spread, deadline=params.deadline)
+        return {"node": self._hub.node, "clients": self._hub.open_sessions, "done": leaving.done()}
 
     async def _presence(self, params: OfChannel) -> Any:
         found = await self._hub.presence(params.channel)

@@ -44,7 +44,22 @@ class Draining(Node):
         """
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        if self._departure is None:
+        leaving = self.begin_drain(spread=spread, deadline=deadline, code=code, reason=reason)
+        await asyncio.shield(leaving)
+        last = LAST_STEPS if deadline is None else max(deadline - (loop.time() - begin), 0.0)
+        if tasks := self._tasks - {asyncio.current_task()}:
+            await asyncio.wait(tasks, timeout=last)
+
+    def begin_drain(
+        self,
+        *,
+        spread: float | None = 60.0,
+        deadline: float | None = None,
+        code: int = DisconnectCode.SHUTDOWN,
+        reason: str = "",
+    ) -> asyncio.Future[None]:
+        """Begin to drain, as :meth:`drain` does; what this returns is done when the last client was told."""
+        if self._departure is None or self._leaving is None:
             self.draining = True
             self.health.set("drain", "its clients are sent elsewhere")
             self._departure = Departure(
@@ -53,17 +68,13 @@ class Draining(Node):
                 is_there=lambda session: not session.is_closed,
                 spread=spread,
             )
-            self._leaving = loop.create_task(self._departure.run())
+            self._leaving = asyncio.get_running_loop().create_task(self._departure.run())
             self.logger.info("draining: %d clients are sent away", len(self._open))
         else:
             self._departure.hasten(spread)
         if deadline is not None:
             self._departure.hasten(deadline)
-        assert self._leaving is not None
-        await asyncio.shield(self._leaving)
-        last = LAST_STEPS if deadline is None else max(deadline - (loop.time() - begin), 0.0)
-        if tasks := self._tasks - {asyncio.current_task()}:
-            await asyncio.wait(tasks, timeout=last)
+        return self._leaving
 
     async def _drained(self) -> None:
         """The hub closes: what drains it has nothing left to do."""

@@ -190,6 +190,11 @@ class Node:
         session.opened()
         return session
 
+    @property
+    def open_sessions(self) -> int:
+        """How many sessions there are, those of nobody known yet among them."""
+        return len(self._open)
+
     def find_session(self, session_id: str) -> Session | None:
         """The session that a connect result has named so; None: it is gone, or was never here."""
         return self._secrets.get(session_id)

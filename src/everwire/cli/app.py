@@ -26,6 +26,7 @@ COMMANDS = {
     "echo": Command("everwire.cli.echo", "Try out"),
     "serve": Command("everwire.cli.serve", "Serve"),
     "token": Command("everwire.cli.token", "Serve"),
+    "drain": Command("everwire.cli.drain", "Serve"),
     "bench": Command("everwire.cli.bench.command", "Measure"),
     "plan": Command("everwire.cli.plan", "Measure"),
     "version": Command("everwire.cli.version", "About"),
