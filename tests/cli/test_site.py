@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cli.test_serve import open_socket, request
 from commands import everwire, serving
+from websockets.exceptions import InvalidStatus
 
 HUB = """
 import everwire
@@ -85,6 +88,33 @@ def test_pages_of_other_origins_are_refused(site: str, path: str) -> None:
     assert request(site, "POST", path, headers, "{}")[0].status == 403
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *[(host, 200) for host in ("localhost:80", "a.localhost", "127.0.0.1:8080", "[::1]:1", "192.0.2.1")],
+        *[(host, 403) for host in ("evil.example", "localhost.evil.example:80", "127.0.0.1.evil.example")],
+    ],
+)
+def test_an_insecure_hub_answers_at_names_of_this_machine_only(site: str, host: str, status: int) -> None:
+    """A page from elsewhere may have its name lead here, and is of the same origin then (DNS rebinding)."""
+    found, said = call(site, "info", {}, {"Host": host, "Origin": f"http://{host}"})
+    assert (found, "With --insecure it answers" in said) == (status, status == 403)
+
+
+def test_its_websockets_do_so_too() -> None:
+    for args, status in ((), 403), (("--insecure",), 101):
+        with serving(*args) as (_, url):
+            port = urlsplit(url).port
+            for path in ("/connection/websocket", "/connection/raw/news", "/connection/uni_websocket"):
+                sock = socket.create_connection(("127.0.0.1", port))
+                try:
+                    with open_socket(f"http://evil.example:{port}", path, sock=sock) as ws:
+                        assert ws.response is not None
+                        assert ws.response.status_code == status
+                except InvalidStatus as refused:
+                    assert refused.response.status_code == status
+
+
 def test_where_others_can_reach_it_nobody_comes_without_a_token() -> None:
     with serving("--host", "0.0.0.0") as (program, url):
         url = url.replace("localhost", "127.0.0.1")
@@ -98,8 +128,11 @@ def test_where_others_can_reach_it_nobody_comes_without_a_token() -> None:
 def test_the_environment_configures_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "log.db"
     monkeypatch.setenv("EVERWIRE_ENGINE", f"sqlite:{file}")
+    with serving() as (program, url):
+        assert "channels are for clients with a token" in program.output, "it keeps what is published"
+        assert state(url, "/channels") == "closed"
     for offset in (1, 2):
-        with serving() as (program, url):
+        with serving("--insecure") as (program, url):
             assert call(url, "publish", {"channel": "news", "data": 1})[1]["result"]["offset"] == offset
             assert program.stop() == 0
     monkeypatch.setenv("EVERWIRE_ENGINE", "nothing:")

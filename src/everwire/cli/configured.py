@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from everwire.channels.config import load_config
 from everwire.channels.options import ChannelOptions
@@ -10,7 +11,7 @@ from everwire.cli.settings import Settings
 from everwire.errors import ConfigError
 from everwire.hub import Hub
 
-__all__ = ["CONFIG", "development_hub", "hub"]
+__all__ = ["CONFIG", "Development", "development_hub", "hub"]
 
 CONFIG = "EVERWIRE_CONFIG"
 """The environment variable that says where the configuration is."""
@@ -38,20 +39,34 @@ def hub() -> Hub:
     return Hub.from_config(os.environ[CONFIG])
 
 
-def development_hub(settings: Settings, *, insecure: bool) -> Hub:
+class Development(NamedTuple):
+    """The hub for development.
+
+    Attributes:
+        hub: the hub.
+        unasked: whether it is insecure without anybody having said that it is to be.
+    """
+
+    hub: Hub
+    unasked: bool
+
+
+def development_hub(settings: Settings, *, insecure: bool) -> Development:
     """Make a hub with channels of any name, which all have history and presence.
 
-    On this machine alone everybody may do everything there. Where others can reach it, nobody may who has no
-    token, unless *insecure* says so. What the environment configures (``EVERWIRE_ENGINE``,
-    ``EVERWIRE_TOKEN_HMAC_SECRET_KEY`` and so on) is as it says there; with a key for tokens, tokens are asked
-    for on this machine, too.
+    In memory, and on this machine alone, everybody may do everything there. Where others can reach it, or it
+    keeps its logs elsewhere, nobody may who has no token, unless *insecure* says so. What the environment
+    configures (``EVERWIRE_ENGINE``, ``EVERWIRE_TOKEN_HMAC_SECRET_KEY`` and so on) is as it says there; with a
+    key for tokens, tokens are asked for in any case.
 
     Raises:
         ConfigError: the environment says something that it cannot mean.
     """
     options = load_config(None).hub_options()
+    asked = insecure or options["insecure"]
     by_token = any(name.startswith("token_") for name in options)
-    options["insecure"] = insecure or options["insecure"] or (settings.is_local and not by_token)
+    harmless = settings.is_local and options["engine"] in (None, "", "memory:")
+    options["insecure"] = asked or (harmless and not by_token)
     if options.get("allow_anonymous_connect_without_token") is None:
         options["allow_anonymous_connect_without_token"] = False
     options.setdefault("origins", settings.origins)
@@ -60,4 +75,4 @@ def development_hub(settings: Settings, *, insecure: bool) -> Hub:
     except (ValueError, TypeError) as error:
         raise ConfigError(f"environment: {error}") from None
     made.add_channels(ALL_CHANNELS, EVERYTHING)
-    return made
+    return Development(made, made.insecure and not asked)

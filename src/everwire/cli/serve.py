@@ -19,7 +19,7 @@ from everwire.errors import ConfigError
 
 if TYPE_CHECKING:
     from everwire.asgi.host import serve as Listening
-    from everwire.hub import Hub
+    from everwire.cli.configured import Development
 
 __all__ = ["serve"]
 
@@ -129,11 +129,11 @@ def serve(
     from everwire.cli.configured import development_hub
 
     try:
-        hub = development_hub(settings, insecure=insecure)
+        development = development_hub(settings, insecure=insecure)
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     run(
-        _serve(settings, hub),
+        _serve(settings, development),
         loop_factory=loop_factory,
         command="serve",
         host=listen_host,
@@ -142,12 +142,12 @@ def serve(
     )
 
 
-async def _serve(settings: Settings, hub: Hub) -> None:
+async def _serve(settings: Settings, development: Development) -> None:
     """Serve until a signal comes."""
     console = Console(highlight=False)
-    async with _listen(settings, hub) as server:
+    async with _listen(settings, development) as server:
         signalled = until_signal()
-        print_banner(console, settings, server.sockets, hub)
+        print_banner(console, settings, server.sockets, development.hub)
         await signalled
         count = len(server.connections)
         console.print(
@@ -157,13 +157,17 @@ async def _serve(settings: Settings, hub: Hub) -> None:
         await server.wait_closed()
 
 
-def _listen(settings: Settings, hub: Hub) -> Listening:
+def _listen(settings: Settings, development: Development) -> Listening:
     from everwire.asgi.host import serve
     from everwire.cli.site import Site
 
     backlog = max(MIN_BACKLOG, 2 * (settings.max_size or 0))
     return serve(
-        Site(hub, max_backlog=backlog),
+        Site(
+            development.hub,
+            max_backlog=backlog,
+            local_names_only=development.unasked and settings.unix is None,
+        ),
         None if settings.unix else settings.host,
         None if settings.unix else settings.port,
         unix=settings.unix,

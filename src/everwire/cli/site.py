@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from importlib import resources
 from pathlib import PurePath
 from typing import Any
+from urllib.parse import urlsplit
 
 import everwire
 from everwire.asgi.scope import Event, Scope, connection
 from everwire.hub import Hub
 
-__all__ = ["Pages", "Site", "WithPage", "with_page"]
+__all__ = ["Pages", "Site", "WithPage", "is_local_name", "with_page"]
 
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
@@ -65,6 +67,10 @@ CHANNELS = "/channels"
 OF_THE_HUB = ("/connection", "/emulation", "/api", "/health", "/everwire.js")
 """Where the hub of the site is: these paths, and those below them."""
 WEBSOCKETS = ("/", "/echo", "/room")
+NOT_BY_NAME = (
+    "The hub is insecure, so it answers at localhost and at addresses only: any other name could be that of "
+    "somebody's page. With --insecure it answers at any name.\n"
+)
 
 
 class Pages:
@@ -126,6 +132,26 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
+async def refuse(receive: Receive, send: Send, status: int, reason: str) -> None:
+    """Answer the request for a WebSocket with a response instead."""
+    await receive()
+    start: Event = {"type": "websocket.http.response.start", "status": status, "headers": []}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": reason.encode()})
+
+
+def is_local_name(host: str) -> bool:
+    """Whether the header Host is an address, or a name that is always this machine's."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 def state_of(hub: Hub) -> str:
     """How a hub is, as the page of channels is told."""
     if hub.insecure:
@@ -172,18 +198,29 @@ class Site:
     Args:
         hub: the hub.
         max_backlog: bytes that may wait for a reader of the room; one who falls further behind is cut off.
+        local_names_only: whether the hub answers at ``localhost`` and at addresses only. Otherwise a page
+            from elsewhere could have its own name lead to this machine, and be of the same origin (DNS
+            rebinding).
     """
 
-    def __init__(self, hub: Hub, *, max_backlog: int) -> None:
+    def __init__(self, hub: Hub, *, max_backlog: int, local_names_only: bool = False) -> None:
         self.hub = hub
+        self._local_names_only = local_names_only
         self.room = everwire.Topic(max_backlog=max_backlog)
         self._pages = Pages(hub=state_of(hub), playground=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what an ASGI server has."""
         path = scope.get("path", "")
-        if scope["type"] == "lifespan" or path.startswith(OF_THE_HUB):
+        if scope["type"] == "lifespan":
             await self.hub(scope, receive, send)
+        elif path.startswith(OF_THE_HUB):
+            if self._answers_at(dict(scope["headers"]).get(b"host", b"").decode("latin-1")):
+                await self.hub(scope, receive, send)
+            elif scope["type"] == "websocket":
+                await refuse(receive, send, 403, NOT_BY_NAME)
+            else:
+                await respond(send, 403, NOT_BY_NAME.encode())
         elif scope["type"] == "websocket":
             await self._serve_websocket(scope, receive, send)
         elif path in WEBSOCKETS[1:]:
@@ -191,18 +228,23 @@ class Site:
         elif not await self._pages.answer(scope, send):
             await respond(send, 404, NOT_FOUND.encode())
 
+    def everwire_listener(self, request: everwire.Request) -> Any:
+        """What serves a WebSocket of everwire's own server without a task."""
+        return self.hub.everwire_listener(request) if self._answers_at(request.host) else None
+
     def __getattr__(self, name: str) -> Any:
         """What everwire's server asks a hub for."""
         return getattr(self.hub, name)
 
+    def _answers_at(self, host: str | None) -> bool:
+        return not self._local_names_only or not host or is_local_name(host)
+
     async def _serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await receive()
         path = scope["path"]
         if path not in WEBSOCKETS:
-            start: Event = {"type": "websocket.http.response.start", "status": 404, "headers": []}
-            await send(start)
-            await send({"type": "websocket.http.response.body", "body": NOT_FOUND.encode()})
+            await refuse(receive, send, 404, NOT_FOUND)
             return
+        await receive()
         # The first subprotocol offered: a browser fails a connection that accepts none of those it asked for.
         await send({"type": "websocket.accept", "subprotocol": next(iter(scope["subprotocols"]), None)})
         if path == "/room":
