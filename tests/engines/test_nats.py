@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from engines.servers import NatsServer
 from everwire.channels.engine import LogOptions
-from everwire.engines.contract import CHECKS, Bench, Check
+from everwire.engines.contract import CHECKS, CLUSTER_CHECKS, Bench, Check
+from everwire.engines.contract.cluster import the_presence_of_a_node_that_is_gone_ends
 from everwire.engines.contract.log import an_idempotency_key_is_forgotten_in_time, what_has_expired_is_told
 from everwire.engines.contract.model import Step, a_log_agrees_with_a_simple_model, follow
 from everwire.engines.contract.presence import presence_ends_unless_said_again
@@ -25,6 +26,7 @@ SLOW: tuple[Check, ...] = (
     an_idempotency_key_is_forgotten_in_time,
     presence_ends_unless_said_again,
     a_log_agrees_with_a_simple_model,
+    the_presence_of_a_node_that_is_gone_ends,
 )
 """Checks in which time passes: that of a server passes as it does."""
 
@@ -41,11 +43,20 @@ def engine(server: NatsServer, **options: Any) -> NatsEngine:
 
 
 def bench(server: NatsServer) -> Bench:
-    return Bench(make=lambda: engine(server), advance=asyncio.sleep)
+    prefix = ""
+
+    def make() -> NatsEngine:
+        nonlocal prefix
+        prefix = f"t{secrets.token_hex(4)}"
+        return engine(server, prefix=prefix)
+
+    return Bench(make=make, peer=lambda: engine(server, prefix=prefix), advance=asyncio.sleep)
 
 
 @pytest.mark.parametrize(
-    "check", [each for each in CHECKS if each not in SLOW], ids=lambda check: check.__name__
+    "check",
+    [each for each in (*CHECKS, *CLUSTER_CHECKS) if each not in SLOW],
+    ids=lambda check: check.__name__,
 )
 def test_nats_keeps_the_contract(run: Run, check: Check, server: NatsServer) -> None:
     run(lambda: check(bench(server)))

@@ -227,7 +227,10 @@ class Engine(Protocol):
         ...
 
     async def control(self, data: bytes, *, node: str = "") -> None:
-        """Send something to another node, or to all others. Who is not there does not get it."""
+        """Send something to another node, or to all others but this one.
+
+        Who is not there does not get it, and nobody is told.
+        """
         ...
 
     async def health(self) -> EngineHealth:

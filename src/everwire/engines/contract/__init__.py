@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
-from everwire.engines.contract import life, log, model, presence
+from everwire.engines.contract import cluster, life, log, model, presence
 from everwire.engines.contract.bench import Bench, Check, ManualClock, Recorder, publication, values
 
-__all__ = ["CHECKS", "Bench", "Check", "ManualClock", "Recorder", "publication", "values"]
+__all__ = ["CHECKS", "CLUSTER_CHECKS", "Bench", "Check", "ManualClock", "Recorder", "publication", "values"]
 
 CHECKS: tuple[Check, ...] = (*life.CHECKS, *log.CHECKS, *presence.CHECKS, *model.CHECKS)
-"""All checks; the name of each function says what is promised."""
+"""The checks of one node; the name of each function says what is promised."""
+
+CLUSTER_CHECKS: tuple[Check, ...] = cluster.CHECKS
+"""The checks of two nodes that share an engine's logs: for a :class:`Bench` with a ``peer``."""

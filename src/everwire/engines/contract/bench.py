@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ __all__ = [
     "Bench",
     "Check",
     "ManualClock",
+    "Node",
     "Recorder",
     "Told",
     "publication",
@@ -116,6 +117,13 @@ class ManualClock:
         self.now += seconds
 
 
+class Node(NamedTuple):
+    """An engine that runs, and what it tells."""
+
+    engine: Engine
+    events: Recorder
+
+
 @dataclass(slots=True, kw_only=True)
 class Bench:
     """How the checks get at an engine.
@@ -124,20 +132,36 @@ class Bench:
         make: makes one that is not started, whose logs are empty.
         advance: lets time pass for it: moves its clock, or sleeps. Checks ask for whole seconds, and allow
             what is kept for *n* seconds to be there for up to *n* + 1.
+        peer: makes another one that shares everything with the one that was made last, for the checks of
+            several nodes; None: the engine has one node only.
     """
 
     make: Callable[[], Engine]
     advance: Callable[[float], Awaitable[None]]
+    peer: Callable[[], Engine] | None = None
 
     @contextlib.asynccontextmanager
     async def started(self) -> AsyncGenerator[tuple[Engine, Recorder]]:
         """An engine that runs until the block ends, and what it tells."""
-        engine, events = self.make(), Recorder()
-        await engine.start(events, node="contract")
-        try:
-            yield engine, events
-        finally:
-            await engine.close()
+        async with _running(self.make(), "contract") as running:
+            yield running
+
+    @contextlib.asynccontextmanager
+    async def nodes(self) -> AsyncGenerator[tuple[Node, Node]]:
+        """Two nodes, ``"one"`` and ``"two"``, on the same logs; they run until the block ends."""
+        assert self.peer is not None, "the bench makes no second node: give it a peer"
+        async with _running(self.make(), "one") as one, _running(self.peer(), "two") as two:
+            yield Node(*one), Node(*two)
+
+
+@contextlib.asynccontextmanager
+async def _running(engine: Engine, node: str) -> AsyncGenerator[tuple[Engine, Recorder]]:
+    events = Recorder()
+    await engine.start(events, node=node)
+    try:
+        yield engine, events
+    finally:
+        await engine.close()
 
 
 Check = Callable[[Bench], Awaitable[None]]

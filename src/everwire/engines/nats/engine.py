@@ -96,8 +96,8 @@ class NatsEngine:
                     "that will do"
                 )
             parts.requests.start()
-            link.subscribe_to(self._names.control("*", "*"), self._on_control)
-            link.subscribe_to(self._names.control(node, "*"), self._on_control)
+            link.subscribe_to(self._names.control("", ""), self._on_control)
+            link.subscribe_to(self._names.control(node, ""), self._on_control)
             link.subscribe_to(LEADER + "*", self._on_leader)
             await parts.streams.ensure_others()
             await link.synced(options.timeout)
@@ -265,7 +265,7 @@ class NatsEngine:
         parts = self._started
         if not parts.link.up:
             await parts.requests.ready(parts.deadline())
-        parts.link.send(self._names.control(node or "*", self._node), data)
+        parts.link.send(self._names.control(node, self._node), data)
 
     def _on_control(self, subject: bytes, headers: bytes, data: bytes) -> None:
         sender = subject[subject.rindex(b".") + 1 :].decode()

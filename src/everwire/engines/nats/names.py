@@ -90,5 +90,6 @@ class Names:
         return f"{self.presence_subjects}{token(channel)}.{client}"
 
     def control(self, to: str, sender: str) -> str:
-        """The subject of messages to a node (``*``: to all others)."""
-        return f"{self.prefix}.control.{'all' if to == '*' else 'node.' + token(to)}.{token(sender)}"
+        """The subject of messages to a node (none: to all others) from one (none: from any)."""
+        receiver = f"node.{token(to)}" if to else "all"
+        return f"{self.prefix}.control.{receiver}.{token(sender) if sender else '*'}"
