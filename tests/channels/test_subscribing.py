@@ -16,6 +16,7 @@ from everwire.channels.options import ChannelOptions, SubscribeOptions
 from everwire.engines.contract import ManualClock
 from everwire.engines.memory import MemoryEngine
 from everwire.errors import Forbidden
+from everwire.wire.messages import Publication
 
 
 def open_hub(clock: ManualClock | None = None, **options: Any) -> Hub:
@@ -335,6 +336,67 @@ def test_what_is_published_while_the_log_is_read_comes_once_and_in_order(run: Ru
             else:
                 assert answered == [] and reply["offset"] == 2
                 assert await peer.publications(2) == [3, 4]
+
+    run(main)
+
+
+def test_who_was_seen_but_never_live_is_told_to_have_left(run: Run) -> None:
+    async def main() -> None:
+        engine = SlowLog()
+        hub = Hub(engine)
+        hub.namespace("slow", history=100)
+        hub.namespace("", allow_subscribe_for_client=True, presence=True, join_leave=True)
+        hub.on_connect(lambda ctx: Credentials(user="u", channels=["a", "slow:b"] if ctx.data else []))
+        async with hub:
+            watcher = await connected(hub)
+            await watcher.ask("subscribe", channel="a", join_leave=True)
+            await watcher.pushes(1)  # it has come itself
+            late = Peer(hub)
+            task = asyncio.create_task(late.ask("connect", data=1))
+            await settled()
+            assert late.session.client in await hub.presence("a")
+            late.session.closed()
+            task.cancel()
+            engine.before.set()
+            engine.after.set()
+            [push] = await watcher.pushes(1)
+            assert push["leave"]["info"]["client"] == late.session.client
+            assert set(await hub.presence("a")) == {watcher.session.client}
+
+    run(main)
+
+
+def test_a_gap_found_as_a_subscription_goes_live_leaves_the_others_alone(run: Run) -> None:
+    async def main() -> None:
+        engine = SlowLog()
+        hub = Hub(engine)
+        told: list[str] = []
+
+        @hub.channel("room", history=100)
+        def room(ctx: Any) -> None: ...
+
+        room.on_occupied(lambda channel: told.append("occupied"))
+        room.on_vacated(lambda channel: told.append("vacated"))
+        engine.before.set()
+        engine.after.set()
+        async with hub, hub.subscribe("room"):
+            first = await connected(hub)
+            epoch = (await first.ask("subscribe", channel="room"))["epoch"]
+            engine.after.clear()
+            engine.read.clear()
+            late = await connected(hub)
+            task = asyncio.create_task(late.ask("subscribe", channel="room"))
+            await engine.read.wait()
+            # The first publication was lost on its way from the engine, the second comes.
+            hub.on_publication("room", Publication(offset=2), Position(2, epoch), 1, False)
+            engine.after.set()
+            assert "epoch" in await task
+            [push] = await late.pushes(1)
+            assert push["unsubscribe"]["code"] == 2500
+            await first.pushes(1)
+            await first.ask("subscribe", channel="room")
+            await settled()
+            assert told == ["occupied", "vacated", "occupied"]
 
     run(main)
 

@@ -16,7 +16,9 @@ from everwire.wire.delta import FOSSIL, apply_difference
 from everwire.wire.messages import (
     ClientInfo,
     Command,
+    Connect,
     ConnectRequest,
+    ConnectResult,
     FilterNode,
     Join,
     Leave,
@@ -129,9 +131,7 @@ class Client:
             if self.link is None:
                 self.link = await self._open_link(self)
                 data = msgspec.Raw(msgspec.json.encode(self.user))
-                reply = await self.ask(connect=ConnectRequest(data=data))
-                assert reply.connect is not None
-                self.client = reply.connect.client
+                await self.ask(connect=ConnectRequest(data=data))
             for channel in sorted(self.wanted - self.live):
                 await self._subscribe(channel)
 
@@ -230,6 +230,8 @@ class Client:
             if self.link is not link:
                 break  # this frame has told of the end
             if reply.id:
+                if reply.connect is not None:
+                    self._on_connected(reply.connect)
                 if reply.subscribe is not None:
                     self._on_subscribed(*self._asked.pop(reply.id), reply.subscribe)
                 future = self._replies.pop(reply.id)
@@ -260,6 +262,9 @@ class Client:
     def _off(self, channel: str) -> None:
         self.live.discard(channel)
         self.members.pop(channel, None)
+
+    def _on_connected(self, result: ConnectResult | Connect) -> None:
+        self.client = result.client
 
     def _on_subscribed(self, channel: str, since: Position | None, result: SubscribeResult) -> None:
         assert result.was_recovering == (since is not None)

@@ -8,6 +8,7 @@ import collections
 from everwire.channels.carrier import Feed, Origin, plain_feed
 from everwire.channels.hub import Hub
 from everwire.wire.formats import codec
+from everwire.wire.messages import ConnectRequest
 from model.client import Client
 
 
@@ -15,12 +16,12 @@ class LocalLink:
     """Both ends of a connection: a carrier for the hub, a link for the client."""
 
     transport = "local"
-    unidirectional = False
     emulated = False
     pings = True
 
     def __init__(self, hub: Hub, client: Client, format: str) -> None:
         self.codec = codec(format)
+        self.unidirectional = "listens" in client.wishes
         self._client = client
         self._way: collections.deque[bytes | int] = collections.deque()
         self._open = True
@@ -66,6 +67,12 @@ class LocalLink:
         """Both ends find that the other is gone; what is on the way is lost."""
         self._open = False
         self._session.closed()
+
+    async def start(self, request: ConnectRequest) -> None:
+        """Say who it is, over a connection that only carries pushes."""
+        await asyncio.sleep(0)
+        if self._open:
+            self._session.start(request)
 
     async def send_commands(self, frame: bytes) -> None:
         await asyncio.sleep(0)

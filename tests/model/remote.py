@@ -8,13 +8,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+import msgspec
 from transports.clients import Ended, client
 from transports.sites import Site, site
+from transports.test_unidirectional import Listening
 
 import everwire
 from everwire.channels.hub import Hub
 from everwire.errors import WireError
 from everwire.wire.formats import codec
+from everwire.wire.messages import ConnectRequest
 from model.client import Client, Lost
 from model.world import World
 
@@ -25,6 +28,10 @@ KINDS = (
     "http_stream-protobuf delta",
     "long_poll-json filter",
     "long_poll-protobuf",
+    "websocket-json served",
+    "http_stream-protobuf served filter",
+    "uni_sse-json listens",
+    "uni_websocket-json listens filter",
 )
 
 
@@ -111,6 +118,62 @@ class RemoteLink:
         return True
 
 
+class ListeningLink:
+    """A client of the tests of unidirectional transports, as a link."""
+
+    def __init__(self, kind: str, place: Site, owner: Client) -> None:
+        self.codec = codec("json")
+        self._kind = kind.partition("-")[0]
+        self._place = place
+        self._owner = owner
+        self._remote: Listening | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self.over = False
+        self.error: Exception | None = None
+
+    async def start(self, request: ConnectRequest) -> None:
+        """Open it with this request."""
+        remote = Listening(self._kind, self._place, msgspec.json.encode(request).decode())
+        await remote.__aenter__()
+        self._remote = remote
+        self._reader = asyncio.get_running_loop().create_task(self._read(remote))
+        if self.over:  # it was cut while it was being opened
+            await self.cut()
+            raise Lost
+
+    async def _read(self, remote: Listening) -> None:
+        try:
+            while self._owner.link is self:
+                self._owner.on_frame(msgspec.json.encode(await remote.push()))
+        except everwire.ConnectionClosed as closed:
+            self._end(closed.code)
+        except (StopAsyncIteration, httpx.HTTPError):
+            self._end(0)
+        except AssertionError as error:
+            self.error = error
+
+    def _end(self, code: int) -> None:
+        if self._owner.link is self:
+            self._owner.on_end(code)
+
+    async def cut(self) -> None:
+        self.over = True
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader])
+        remote, self._remote = self._remote, None
+        if remote is not None:
+            await remote.__aexit__(None, None, None)
+
+    async def close(self) -> None:
+        """Free what it has."""
+        await self.cut()
+
+    @property
+    def is_idle(self) -> bool:
+        return True
+
+
 class RemoteWorld(World):
     """Clients over real connections. What is under way is not seen: what has to be true comes true soon."""
 
@@ -120,8 +183,9 @@ class RemoteWorld(World):
         return everwire.Hub(self.engine, origins=None, **options)
 
     def opener(self, kind: str) -> Callable[[Client], Awaitable[Any]]:
-        async def open_link(owner: Client) -> RemoteLink:
-            link = RemoteLink(kind, self._site, owner)
+        async def open_link(owner: Client) -> RemoteLink | ListeningLink:
+            of_kind = ListeningLink if "listens" in owner.wishes else RemoteLink
+            link = of_kind(kind, self._site, owner)
             self.links.append(link)
             return link
 

@@ -14,6 +14,7 @@ from everwire.channels.hub import Hub
 from everwire.engines.contract import ManualClock
 from model.client import Client, Lost, payload
 from model.link import LocalLink
+from model.server_side import ListeningClient, ServerSideClient
 from model.unsteady import UnsteadyEngine
 
 CHANNELS = ("one", "two")
@@ -24,7 +25,13 @@ KINDS = (
     "protobuf delta compact",
     "json filter compact",
     "protobuf delta filter",
+    "json served",
+    "protobuf served filter",
+    "json listens",
+    "json listens filter",
 )
+"""Formats of clients, with what they wish for. *served*: the server subscribes them. *listens*: likewise, and
+all that comes are pushes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +71,18 @@ class World:
         )
         self.hub.on_connect(self._connect)
         self.links: list[Any] = []
-        self.clients = [
-            Client(f"u{number}", self.opener(kind.split()[0]), self._judge, kind.split()[1:])
-            for number, kind in enumerate(self.kinds)
-        ]
+        self.clients = [self._client(f"u{number}", *kind.split()) for number, kind in enumerate(self.kinds)]
         self.online = set[int]()
         self.acknowledged: list[tuple[str, int]] = []
         self._value = 0
+
+    def _client(self, user: str, kind: str, *wishes: str) -> Client:
+        opener = self.opener(kind)
+        if "listens" in wishes:
+            return ListeningClient(user, opener, self._judge, wishes, hub=self.hub)
+        if "served" in wishes:
+            return ServerSideClient(user, opener, self._judge, wishes, hub=self.hub)
+        return Client(user, opener, self._judge, wishes)
 
     async def _connect(self, ctx: Context) -> Credentials:
         return Credentials(user=ctx.data)
@@ -206,7 +218,9 @@ class World:
             assert segment.start.offset >= last, "it was put back to where it had been"
             after = [offset for offset in wanted if offset > segment.start.offset]
             expected = after[: len(segment.got)]
-            assert [offset for offset, _ in segment.got] == expected, "a gap, or another order"
+            assert [offset for offset, _ in segment.got] == expected, (
+                f"a gap, or another order, for {client.user} in {channel}"
+            )
             assert [value for _, value in segment.got] == [ledger[offset] for offset in expected]
             last = segment.position.offset
         if client.link is not None:
@@ -221,7 +235,7 @@ class World:
             presence = await self.hub.presence(channel)
             assert {info.client: info.user for info in presence.values()} == there
             for client in self.clients:
-                if channel in client.live:
+                if channel in client.live and channel in client.members:
                     members = {info.client: info.user for info in client.members[channel].values()}
                     assert members == there, f"joins and leaves tell otherwise to {client.user} in {channel}"
         count = sum(client.link is not None for client in self.clients)

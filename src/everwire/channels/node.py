@@ -283,6 +283,7 @@ class Node:
     def joined(self, subscription: Subscription) -> None:
         """A subscription is live."""
         channel = subscription.channel
+        subscription.live = True
         channel.live += 1
         if channel.live == 1:
             self._tell_occupation(channel, "on_occupied", channel.rule.occupied_hook)
@@ -290,19 +291,21 @@ class Node:
             key = (subscription.session.client, channel.name)
             self._after(key, self._announce(channel.name, join=subscription.client_info))
 
-    def leave(self, session: Session, name: str, code: int, reason: str, *, quiet: bool = False) -> bool:
-        """End a subscription of a session; whether there was one. *quiet*: it never was live."""
+    def leave(self, session: Session, name: str, code: int, reason: str) -> bool:
+        """End a subscription of a session; whether there was one."""
         subscription = session.subscriptions.pop(name, None)
         if subscription is None:
             return False
         channel = subscription.channel
-        live = not quiet and subscription.buffer is None
+        live, subscription.live = subscription.live, False
         subscription.buffer = None
         if subscription.expiry is not None:
             subscription.expiry.cancel()
             subscription.expiry = None
         channel.detach(subscription)
-        tell = live and subscription.join_leave
+        # One that waits to be live may have been seen in presence; of one that is being made its maker tells.
+        seen = live or (subscription.presence and not subscription.joining)
+        tell = seen and subscription.join_leave
         if subscription.presence or tell:
             self._after((session.client, name), self._absent(subscription, tell=tell))
         if live:

@@ -96,7 +96,8 @@ class Joining:
             late = [publication for publication, _ in subscription.buffer]
         subscription.buffer = None
         subscription.channel.go_live(subscription, late)
-        session.hub.joined(subscription)
+        if session.subscriptions.get(self.channel) is subscription:  # else what was sent has ended it
+            session.hub.joined(subscription)
 
 
 def is_open(session: Session, channel: str) -> bool:
@@ -228,16 +229,17 @@ async def join(
             await hub.engine.add_presence(name, subscription.client_info, ttl=hub.options.presence_ttl)
         result = await _position(subscription, options, request, allowed)
     except BaseException as error:
-        hub.leave(session, name, 0, "", quiet=True)
+        hub.leave(session, name, 0, "")
         hub.remove_traces(subscription)
         if isinstance(error, Gap):
             raise Disconnected(DisconnectCode.INSUFFICIENT_STATE) from None
         raise
     if session.is_closed:
         # It was closed meanwhile, and what it had then was removed: this is, too.
-        hub.leave(session, name, 0, "", quiet=True)
+        hub.leave(session, name, 0, "")
     if session.subscriptions.get(name) is not subscription:
         hub.remove_traces(subscription)
+    subscription.joining = False
     expire_later(subscription, allowed, result)
     return Joining(subscription, result)
 

@@ -43,6 +43,8 @@ class Subscription:
         primed: whether it has the newest publication, to which the next difference will be.
         info: what is told about it.
         allow: what the subscriber may do beyond the channel's options.
+        joining: whether it is being made.
+        live: whether it is sent what comes.
         ended: with what it was ended before it was live: the client is told once it knows of it.
         buffer: publications that came before it was live, each with the offset before it; None: it is live.
         since: the offset up to which it has all, where the channel has still to be told of some of that.
@@ -61,7 +63,9 @@ class Subscription:
         "filter",
         "info",
         "join_leave",
+        "joining",
         "lane",
+        "live",
         "positioned",
         "presence",
         "primed",
@@ -87,6 +91,8 @@ class Subscription:
         self.allow: Sequence[Permission] = ()
         self.buffer: list[tuple[Publication, int]] | None = []
         self.since = 0
+        self.joining = True
+        self.live = False
         self.ended: Unsubscribe | None = None
         self.lane: Lane | None = None
         self.expiry: asyncio.TimerHandle | None = None
