@@ -38,8 +38,10 @@ class Hub(hub.Hub):
     what :meth:`asgi` makes.
 
     Parameters:
-        engine: where the logs of channels are: None or ``"memory:"``: in this process; ``"sqlite:PATH"``: in
-            a file, to outlive it, as in :func:`everwire.engines.open_engine`; or an engine.
+        engine: where the logs of channels are: ``"memory:"``: in this process; ``"sqlite:PATH"``: in a file,
+            to outlive it; ``"nats://..."`` and ``"redis://..."``: with those of other nodes, as in
+            :func:`everwire.engines.open_engine`; or an engine. None: what ``EVERWIRE_ENGINE`` in the
+            environment says, and if it says nothing, in this process.
         origins: pages that may connect, as for :func:`everwire.serve`.
         max_size: bytes of the largest message of a client.
         max_backlog: unsent bytes of one client; one that is behind by more is closed with 3008.
@@ -76,6 +78,8 @@ class Hub(hub.Hub):
         **options: Any,
     ) -> None:
         tokens = {name: options.pop(name) for name in list(options) if name.startswith("token_")}
+        if engine is None:
+            engine = os.environ.get("EVERWIRE_ENGINE")
         super().__init__(open_engine(engine) if isinstance(engine, str | None) else engine, **options)
         if tokens:
             self.verifier = TokenOptions(**tokens).verifier()

@@ -66,6 +66,16 @@ def test_the_end_has_a_deadline(tmp_path: Path) -> None:
         assert "end\n" in program.output
 
 
+def test_hubs_that_name_no_engine_have_the_one_of_the_command(tmp_path: Path) -> None:
+    source = "import everwire\n\napp = everwire.Hub(insecure=True)\n"
+    with hosting(tmp_path, "--engine", "sqlite:log.db", source=source) as (program, _):
+        assert (tmp_path / "log.db").exists()
+        assert program.stop(signal.SIGTERM) == 0
+    with everwire("serve", "main:app", "--engine", "nowhere:", cwd=tmp_path) as program:
+        program.wait_for("there is no engine")
+        assert program.wait() == 2
+
+
 def test_tls_origins_and_a_proxy(tmp_path: Path, certificates: Certificates) -> None:
     files = ("--ssl-cert", certificates.cert_file, "--ssl-key", certificates.key_file)
     args = ("--origins", "https://good.example", "--forwarded-allow-ips", "127.0.0.1", "--root-path", "/api")

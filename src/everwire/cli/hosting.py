@@ -54,6 +54,7 @@ __all__ = [
     "refuse_options",
     "require",
     "use_config",
+    "use_engine",
 ]
 
 PANEL = "Applications"
@@ -238,6 +239,21 @@ def use_config(config: Path, *, insecure: bool, workers: int, check: bool) -> tu
     if workers > 1:
         raise BadParameter("a hub keeps its sessions in one process; leave out --workers")
     return "everwire.cli.configured:hub", is_insecure
+
+
+def use_engine(url: str) -> None:
+    """Have hubs of this process, and of those that it starts, use an engine if they name none.
+
+    Raises:
+        BadParameter: there is no such engine.
+    """
+    from everwire.engines import open_engine
+
+    try:
+        open_engine(url)
+    except ConfigError as error:
+        raise BadParameter(str(error)) from None
+    os.environ["EVERWIRE_ENGINE"] = url
 
 
 def refuse_options(context: typer.Context) -> None:

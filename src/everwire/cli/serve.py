@@ -51,6 +51,13 @@ def serve(
         typer.Option(metavar="FILE", help="Serve the hub that this file configures: TOML, YAML or JSON."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Check the file of --config, and end.")] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where hubs that name no engine keep their logs: nats://..., redis://..., sqlite:PATH.",
+        ),
+    ] = None,
     insecure: Annotated[
         bool,
         typer.Option("--insecure", help="For development: everybody may do everything in channels."),
@@ -75,6 +82,8 @@ def serve(
     drain_spread: hosting.DrainSpread = None,
 ) -> None:
     """Serve an ASGI application; without one, pages to try WebSockets and channels from, with a hub."""
+    if engine is not None:
+        hosting.use_engine(engine)
     app, address = (what, None) if what is not None and hosting.is_app(what) else (None, what)
     if config is not None:
         if app is not None:
