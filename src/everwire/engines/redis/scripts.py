@@ -4,8 +4,8 @@ The log of a channel is a stream, its entries have the id ``OFFSET-DEADLINE`` (m
 the fields ``d``, the publication, and, where it is not the offset before it, ``p``, the previous offset.
 
 The hash of a channel has the fields ``e``: epoch, ``o``: top offset, ``g``: the *generation* of the server
-that wrote last, ``f`` and ``x``: when the first and the last entry expire, ``v`` and ``w``: the last version
-and its epoch.
+that wrote last, ``f`` and ``x``: when the first and the last entry expire, ``k``: until when the keys are
+kept, ``v`` and ``w``: the last version and its epoch.
 
 A generation ends when another server becomes the master, or the same one starts again: then what it wrote
 last may be lost. The next offset is the time in microseconds then, above any that was ever given. Who has
@@ -37,25 +37,16 @@ class Script:
         self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
 
 
-# Lua has all numbers as doubles, and writes large ones with an exponent unless told otherwise.
 COMMON = """
-local function integer(number)
-  return string.format('%.0f', number)
-end
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 
+# Lua has all numbers as doubles, and writes those of 15 digits and more with an exponent unless told
+# otherwise: offsets may be as long, milliseconds are not.
 LOG = """
-local function field_p(entry)
-  local fields = entry[2]
-  for index = 1, #fields, 2 do
-    if fields[index] == 'p' then return tonumber(fields[index + 1]) end
-  end
-  return nil
-end
-local function offset_of(entry)
-  return tonumber(string.match(entry[1], '^%d+'))
+local function integer(number)
+  return string.format('%.0f', number)
 end
 -- Removes what has expired from the front of a log; returns when what is first then expires.
 local function expire(log)
@@ -69,46 +60,50 @@ local function expire(log)
         return deadline
       end
     end
-    redis.call('XTRIM', log, 'MINID', '=', integer(offset_of(entries[#entries]) + 1) .. '-0')
+    local last = tonumber(string.match(entries[#entries][1], '^%d+'))
+    redis.call('XTRIM', log, 'MINID', '=', integer(last + 1) .. '-0')
   end
 end
 """
 
+# How often Redis is called from it is what it costs: so keys are given more time than they need, and seldom.
 PUBLISH = Script(
     COMMON
     + LOG
     + """
 -- KEYS: meta, log, tail [, once]
 -- ARGV: publication, size, ttl, meta_ttl, new epoch, generation, 'd' or '-', PUBLISH or SPUBLISH
---       [, ttl of the key, version, version's epoch, expected offset, expected epoch]
+--       [, ttl of the key, version, version's epoch [, expected offset, expected epoch]]
 -- Returns {0: appended, 1: a duplicate, 2: stale, 3: conflict; offset, epoch}
-if KEYS[4] then
-  local found = redis.call('GET', KEYS[4])
+local once = KEYS[4]
+if once then
+  local found = redis.call('GET', once)
   if found then
     local offset, epoch = string.match(found, '^(%d+) (.*)$')
     return {1, tonumber(offset), epoch}
   end
 end
-local offset, previous, epoch = 0, 0, ''
+local top, previous, epoch = '0', '0', ''
 if ARGV[2] ~= '0' then
-  local meta = redis.call('HMGET', KEYS[1], 'e', 'o', 'g', 'f', 'x', 'v', 'w')
+  local meta = redis.call('HMGET', KEYS[1], 'e', 'o', 'g', 'f', 'x', 'k', 'v', 'w')
   local known = meta[1]
-  if known then epoch, previous = known, tonumber(meta[2]) end
+  if known then epoch, previous = known, meta[2] end
   local version = ARGV[10] or '0'
-  local last = known and meta[6] or '0'
-  -- Versions have more digits than a double: longer is larger, else the first digit that differs decides.
-  if version ~= '0' and (#version < #last or (#version == #last and version <= last))
-    and (ARGV[11] == '' or ARGV[11] == (meta[7] or '')) then
-    return {2, previous, epoch}
+  if version ~= '0' and known then
+    -- Versions have more digits than a double: longer is larger, else the first digit that differs decides.
+    local last = meta[7] or '0'
+    if (#version < #last or (#version == #last and version <= last))
+      and (ARGV[11] == '' or ARGV[11] == (meta[8] or '')) then
+      return {2, tonumber(previous), epoch}
+    end
   end
-  local expected = ARGV[12] or ''
-  if expected ~= '' and not (tonumber(expected) == previous and ARGV[13] == epoch)
-    and not (expected == '0' and ARGV[13] == '' and previous == 0) then
-    return {3, previous, epoch}
+  local expected = ARGV[12]
+  if expected and not (expected == previous and ARGV[13] == epoch)
+    and not (expected == '0' and ARGV[13] == '' and previous == '0') then
+    return {3, tonumber(previous), epoch}
   end
-  offset = previous + 1
-  local deadline = now + tonumber(ARGV[3])
-  local first
+  local offset = tonumber(previous) + 1
+  local deadline, first = now + ARGV[3], nil
   if not known then
     epoch = ARGV[5]
     redis.call('DEL', KEYS[1], KEYS[2])
@@ -121,28 +116,35 @@ if ARGV[2] ~= '0' then
       if first <= now then first = expire(KEYS[2]) end
     elseif newest > 0 then
       redis.call('DEL', KEYS[2])
+      meta[6] = '0'
     end
   end
-  local id = integer(offset) .. '-' .. integer(deadline)
-  if previous == offset - 1 then
-    redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], id, 'd', ARGV[1])
+  top = integer(offset)
+  if tonumber(previous) == offset - 1 then
+    redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], top .. '-' .. deadline, 'd', ARGV[1])
   else
-    redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], id, 'd', ARGV[1], 'p', integer(previous))
+    redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[2], top .. '-' .. deadline, 'd', ARGV[1], 'p', previous)
   end
-  redis.call('HSET', KEYS[1], 'o', integer(offset), 'f', integer(first or deadline), 'x', integer(deadline))
   if meta[3] ~= ARGV[6] then redis.call('HSET', KEYS[1], 'e', epoch, 'g', ARGV[6]) end
   if version ~= '0' then redis.call('HSET', KEYS[1], 'v', version, 'w', ARGV[11]) end
-  redis.call('PEXPIRE', KEYS[2], deadline - now)
-  if ARGV[4] == '0' then
-    redis.call('PERSIST', KEYS[1])
+  local kept = tonumber(meta[6] or '0')
+  if kept < deadline then
+    kept = deadline + math.ceil(ARGV[3] / 10)
+    redis.call('PEXPIRE', KEYS[2], kept - now)
+    if ARGV[4] == '0' then
+      redis.call('PERSIST', KEYS[1])
+    else
+      redis.call('PEXPIRE', KEYS[1], kept - deadline + math.max(tonumber(ARGV[4]), deadline - now))
+    end
+    redis.call('HSET', KEYS[1], 'o', top, 'f', first or deadline, 'x', deadline, 'k', kept)
   else
-    redis.call('PEXPIRE', KEYS[1], math.max(tonumber(ARGV[4]), deadline - now))
+    redis.call('HSET', KEYS[1], 'o', top, 'f', first or deadline, 'x', deadline)
   end
 end
-if KEYS[4] then redis.call('SET', KEYS[4], integer(offset) .. ' ' .. epoch, 'PX', ARGV[9]) end
-redis.call(ARGV[8], KEYS[3],
-  'p' .. ARGV[7] .. ' ' .. integer(offset) .. ' ' .. integer(previous) .. ' ' .. epoch .. ' ' .. ARGV[1])
-return {0, offset, epoch}
+if once then redis.call('SET', once, top .. ' ' .. epoch, 'PX', ARGV[9]) end
+local head = 'p' .. ARGV[7] .. ' ' .. top .. ' ' .. previous .. ' ' .. epoch .. ' '
+redis.call(ARGV[8], KEYS[3], head .. ARGV[1])
+return {0, tonumber(top), epoch}
 """
 )
 
@@ -154,6 +156,16 @@ HISTORY = Script(
 -- ARGV: new epoch, generation, meta_ttl, meta_ttl of an unused log, limit or '-1', '1' if reverse
 --       [, since offset, since epoch]
 -- Returns {epoch, top, 1 if complete, entries}
+local function previous_of(entry)
+  local fields = entry[2]
+  for index = 1, #fields, 2 do
+    if fields[index] == 'p' then return tonumber(fields[index + 1]) end
+  end
+  return nil
+end
+local function offset_of(entry)
+  return tonumber(string.match(entry[1], '^%d+'))
+end
 local meta = redis.call('HMGET', KEYS[1], 'e', 'o', 'f', 'x')
 local epoch, top = meta[1], tonumber(meta[2] or '0')
 if not epoch then
@@ -175,7 +187,7 @@ if newest > now then
   end
 elseif newest > 0 then
   redis.call('DEL', KEYS[2])
-  redis.call('HDEL', KEYS[1], 'f', 'x')
+  redis.call('HDEL', KEYS[1], 'f', 'x', 'k')
 end
 local limit, reverse = tonumber(ARGV[5]), ARGV[6] == '1'
 local since = ARGV[7] and tonumber(ARGV[7])
@@ -200,12 +212,12 @@ else
 end
 if since and reverse then
   local at = redis.call('XRANGE', KEYS[2], integer(since), integer(since), 'COUNT', 1)
-  local previous = at[1] and field_p(at[1]) or since - 1
+  local previous = at[1] and previous_of(at[1]) or since - 1
   complete = #entries > 0 and offset_of(entries[1]) == previous
 elseif since and #entries == 0 then
   complete = since == top
 elseif since then
-  complete = (field_p(entries[1]) or offset_of(entries[1]) - 1) == since
+  complete = (previous_of(entries[1]) or offset_of(entries[1]) - 1) == since
 end
 return {epoch, top, complete and 1 or 0, limit == 0 and {} or entries}
 """
@@ -214,7 +226,7 @@ return {epoch, top, complete and 1 or 0, limit == 0 and {} or entries}
 REMOVE_HISTORY = Script(
     """
 -- KEYS: meta, log
-redis.call('HDEL', KEYS[1], 'f', 'x')
+redis.call('HDEL', KEYS[1], 'f', 'x', 'k')
 return redis.call('DEL', KEYS[2])
 """
 )
