@@ -15,7 +15,8 @@ from engines.redis_servers import RedisServer
 from engines.servers import free_port
 from everwire.channels.engine import LogOptions
 from everwire.engines import open_engine
-from everwire.engines.contract import CHECKS, Bench, Check, Recorder, publication, values
+from everwire.engines.contract import CHECKS, CLUSTER_CHECKS, Bench, Check, Recorder, publication, values
+from everwire.engines.contract.cluster import the_presence_of_a_node_that_is_gone_ends
 from everwire.engines.contract.log import an_idempotency_key_is_forgotten_in_time, what_has_expired_is_told
 from everwire.engines.contract.model import a_log_agrees_with_a_simple_model
 from everwire.engines.contract.presence import presence_ends_unless_said_again
@@ -30,8 +31,10 @@ SLOW: tuple[Check, ...] = (
     an_idempotency_key_is_forgotten_in_time,
     presence_ends_unless_said_again,
     a_log_agrees_with_a_simple_model,
+    the_presence_of_a_node_that_is_gone_ends,
 )
-"""Checks in which time passes: that of a Redis server passes as it does."""
+QUICK = [each for each in (*CHECKS, *CLUSTER_CHECKS) if each not in SLOW]
+"""The others: time passes in the slow ones, and that of a Redis server passes as it does."""
 
 numbers = itertools.count()
 
@@ -42,15 +45,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
         yield server
 
 
-def bench(server: RedisServer) -> Bench:
-    return Bench(make=lambda: RedisEngine(server.url, prefix=f"p{next(numbers)}"), advance=asyncio.sleep)
+def bench(url: str) -> Bench:
+    """Engines of one prefix after the other, and those that share the last one's."""
+    prefixes: list[str] = []
+
+    def make() -> RedisEngine:
+        prefixes.append(f"p{next(numbers)}")
+        return peer()
+
+    def peer() -> RedisEngine:
+        return RedisEngine(url, prefix=prefixes[-1])
+
+    return Bench(make=make, peer=peer, advance=asyncio.sleep)
 
 
-@pytest.mark.parametrize(
-    "check", [each for each in CHECKS if each not in SLOW], ids=lambda check: check.__name__
-)
+@pytest.mark.parametrize("check", QUICK, ids=lambda check: check.__name__)
 def test_redis_keeps_the_contract(run: Run, check: Check, server: RedisServer) -> None:
-    run(lambda: check(bench(server)))
+    run(lambda: check(bench(server.url)))
 
 
 @pytest.mark.loops("asyncio")
@@ -58,7 +69,7 @@ def test_redis_keeps_the_contract_as_time_passes(run: Run, server: RedisServer) 
     async def main() -> None:
         async with asyncio.TaskGroup() as tasks:
             for check in SLOW:
-                tasks.create_task(check(bench(server)))
+                tasks.create_task(check(bench(server.url)))
 
     run(main, timeout=60)
 

@@ -12,9 +12,9 @@ from conftest import Run
 
 from engines.redis_servers import RedisServer, redis_client, redis_cluster
 from engines.servers import HOST
-from engines.test_redis import SLOW
+from engines.test_redis import QUICK, bench
 from everwire.channels.engine import LogOptions, Position
-from everwire.engines.contract import CHECKS, Bench, Check, Recorder, publication, values
+from everwire.engines.contract import Check, Recorder, publication, values
 from everwire.engines.redis import RedisEngine
 from everwire.engines.redis.keys import slot_of
 
@@ -31,16 +31,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[RedisServ
         yield servers
 
 
+def url_of(servers: list[RedisServer]) -> str:
+    return "redis+cluster://" + ",".join(f"{HOST}:{server.port}" for server in servers)
+
+
 def engine_at(servers: list[RedisServer]) -> RedisEngine:
-    hosts = ",".join(f"{HOST}:{server.port}" for server in servers)
-    return RedisEngine(f"redis+cluster://{hosts}", prefix=f"p{next(numbers)}", heartbeat=0.2)
+    return RedisEngine(url_of(servers), prefix=f"c{next(numbers)}", heartbeat=0.2)
 
 
-@pytest.mark.parametrize(
-    "check", [each for each in CHECKS if each not in SLOW], ids=lambda check: check.__name__
-)
+@pytest.mark.parametrize("check", QUICK, ids=lambda check: check.__name__)
 def test_a_cluster_keeps_the_contract(run: Run, check: Check, servers: list[RedisServer]) -> None:
-    run(lambda: check(Bench(make=lambda: engine_at(servers), advance=asyncio.sleep)))
+    run(lambda: check(bench(url_of(servers))))
 
 
 def test_channels_are_on_all_servers(run: Run, servers: list[RedisServer]) -> None:
