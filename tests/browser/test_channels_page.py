@@ -167,6 +167,25 @@ def test_a_restart_of_the_server(
             expect(came(tab, name).last).to_have_text("after")
 
 
+def test_a_channel_without_history_or_presence(tab: Page, tmp_path: Path) -> None:
+    file = tmp_path / "hub.toml"
+    file.write_text("insecure = true\n[channel.without_namespace]\nhistory = 0\n")
+    with serving("--config", file) as (_, address):
+        start(tab, address + "/")
+        for number, (a, b) in enumerate(PAIRS):
+            for name, transport in (("A", a), ("B", b)):
+                if transport != "websocket" or number:
+                    choose_transport(tab, name, transport)
+                said = f"Subscribed over {TRANSPORTS[transport]}: the channel has no history"
+                expect(client(tab, name).locator(".event").last).to_contain_text(said)
+            publish(tab, f"{number}")
+            for name in "AB":
+                expect(came(tab, name)).to_have_text([str(each) for each in range(number + 1)])
+        expect(lane(tab, "A")).to_have_accessible_name("Client A: nothing yet")
+        expect(tab.locator("#kept-note")).to_have_text("Not to be read: not available (108)")
+        expect(tab.locator("#present-none")).to_have_text("not available (108)")
+
+
 def test_who_is_here_and_what_is_kept(tab: Page, url: str) -> None:
     start(tab, url)
     present = tab.locator("#present li")

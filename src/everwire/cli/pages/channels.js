@@ -54,7 +54,7 @@ const isIdle = () => ["closed", "failed"].includes(publisher.state);
 
 const publisher = new Client("This page", "fallback", {
   changed: named,
-  publication: (_, publication) => log.column(publication),
+  publication: (_, publication) => publication.epoch && log.column(publication),
   subscribed(_, position) {
     log.reach(position);
     for (const { client } of panes) if (client.state === "closed") client.connect(publisher.channel, publisher.token);
@@ -102,6 +102,7 @@ function addPane(name, transport) {
 
 function connect() {
   log.clear();
+  shownTip = undefined;
   for (const { cursor } of panes) cursor.clear();
   for (const pane of panes) pane.clear();
   for (const id of ["comings", "kept"]) $(id).replaceChildren();
@@ -203,7 +204,7 @@ async function lookAtChannels() {
   }
 }
 
-let shownTip = null;
+let shownTip; // where the log was when it was read
 
 async function read() {
   shownTip = log.tip;

@@ -18,7 +18,7 @@ const UNRECOVERED = 4410; // how a bare WebSocket is told that what it missed is
  */
 export class Client {
   state = "closed";
-  position = null; // {offset, epoch} of the last publication that came, or where the subscription began
+  position = null; // {offset, epoch} of the last publication that came, or where it began; null: there is no log
   id = null; // the connection's, as the hub calls it
   problem = "";
   #wire = null;
@@ -144,7 +144,7 @@ export class Client {
   #begun() {
     clearTimeout(this.#timer);
     if (this.state !== "connecting") return;
-    const { back, tip } = this.#bare, same = tip?.epoch === this.position.epoch;
+    const { back, tip } = this.#bare, same = tip !== null && tip.epoch === this.position.epoch;
     const missed = same ? Math.max(tip.offset - this.position.offset, 0) : 0;
     this.#joined({ ...this.position, was_recovering: back, recovered: back }, missed);
   }
@@ -175,11 +175,12 @@ export class Client {
     clearTimeout(this.#timer);
     this.#failures = 0;
     this.#told = false;
-    this.position = { offset, epoch };
+    const position = epoch ? { offset, epoch } : null; // without a log there is none
+    this.position = position;
     this.#become("open");
     this.on.subscribed(this, { recovering: was_recovering, recovered, count: recovered ? missed : 0, offset, epoch });
     for (const each of publications) this.#show(each.data, { offset: each.offset ?? 0, epoch }, was_recovering);
-    this.position = { offset, epoch };
+    this.position = position;
     this.on.changed(this);
   }
 
@@ -189,7 +190,7 @@ export class Client {
     this.#hear();
     if (this.kind.speaks === "payloads") {
       // One message is one step in the log: whoever would miss one is closed instead.
-      this.#payload(text, { ...this.position, offset: this.position.offset + 1 });
+      this.#payload(text, this.position && { ...this.position, offset: this.position.offset + 1 });
       return;
     }
     for (const line of text.split("\n")) {
@@ -225,7 +226,7 @@ export class Client {
     } else if (channel !== this.channel) {
       return;
     } else if (pub) {
-      this.#show(pub.data, { offset: pub.offset ?? 0, epoch: this.position.epoch }, false);
+      this.#show(pub.data, this.position && { offset: pub.offset ?? 0, epoch: this.position.epoch }, false);
       this.on.changed(this);
     } else if (join || leave) {
       this.on.presence(this, join ? "join" : "leave", (join ?? leave).info);
@@ -237,14 +238,14 @@ export class Client {
   #payload(data, position) {
     this.#hear();
     this.#begun();
-    const { tip } = this.#bare, missed = position.epoch === tip?.epoch && position.offset <= tip.offset;
+    const { tip } = this.#bare, missed = position && tip && position.epoch === tip.epoch && position.offset <= tip.offset;
     this.#show(parse(data), position, missed);
     this.on.changed(this);
   }
 
   #show(data, position, recovered) {
     this.position = position;
-    this.on.publication(this, { ...position, data, recovered });
+    this.on.publication(this, { ...position, data, recovered: Boolean(recovered) });
   }
 
   /** Where pings are agreed on, silence means that the connection is gone. */

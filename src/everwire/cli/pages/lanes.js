@@ -23,6 +23,7 @@ export class Log {
 
   /** Hear where the log is. */
   reach({ offset, epoch }) {
+    if (!epoch) return;
     if (!this.#epochs.includes(epoch)) this.#epochs.push(epoch);
     if (this.#epochs.at(-1) !== epoch) return;
     if (this.tip?.epoch !== epoch || this.tip.offset < offset) this.tip = { offset, epoch };
@@ -66,6 +67,7 @@ export class Cursor {
   }
 
   subscribed({ offset, epoch, recovering, recovered }) {
+    if (!epoch) return;
     this.log.reach({ offset, epoch });
     const here = { offset, epoch, age: this.log.age(epoch) };
     this.begun ??= here;
@@ -73,6 +75,7 @@ export class Cursor {
   }
 
   publication({ offset, epoch, recovered }) {
+    if (!epoch) return;
     const column = this.log.column({ offset, epoch });
     this.came.set(column.key, recovered ? "recovered" : "live");
     this.at = column;

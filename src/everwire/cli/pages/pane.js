@@ -51,8 +51,12 @@ export class Pane {
     this.empty.hidden = this.list.childElementCount > 0;
   }
 
-  subscribed({ recovering, recovered, count, offset }) {
+  subscribed({ recovering, recovered, count, offset, epoch }) {
     const over = this.client.kind.label;
+    if (!epoch) {
+      this.#note(`Subscribed over ${over}: the channel has no history, nothing can be recovered`, "bad");
+      return;
+    }
     if (!recovering) {
       this.#note(`Subscribed over ${over}, from offset ${formatCount(offset)} on`, "good");
       return;
@@ -71,7 +75,7 @@ export class Pane {
   publication({ offset, data, recovered }) {
     const text = typeof data === "string" ? data : JSON.stringify(data);
     const mark = recovered ? h("span", { className: "mark" }, "recovered") : null;
-    const number = h("span", { className: "offset" }, String(offset));
+    const number = h("span", { className: "offset" }, offset === undefined ? "–" : String(offset));
     this.#add(h("li", { className: recovered ? "recovered" : "live" }, number, h("span", { className: "data", title: text }, text), mark));
   }
 

@@ -145,7 +145,7 @@ class RawEventsWire extends EventsWire {
 
   event({ data, lastEventId }) {
     const [offset, epoch] = lastEventId.split(",");
-    if (!this.over) this.on.payload(data, { offset: Number(offset), epoch });
+    if (!this.over) this.on.payload(data, epoch ? { offset: Number(offset), epoch } : null);
   }
 }
 
