@@ -172,7 +172,7 @@ def test_a_channel_without_history_or_presence(tab: Page, tmp_path: Path) -> Non
     file.write_text("insecure = true\n[channel.without_namespace]\nhistory = 0\n")
     with serving("--config", file) as (_, address):
         start(tab, address + "/")
-        for number, (a, b) in enumerate(PAIRS):
+        for number, (a, b) in enumerate([("websocket", "raw_websocket"), ("uni_sse", "raw_sse")]):
             for name, transport in (("A", a), ("B", b)):
                 if transport != "websocket" or number:
                     choose_transport(tab, name, transport)
