@@ -154,7 +154,7 @@ class BusEngine:
 async def nodes(count: int = 2, *, kind: Any = Hub, **options: Any) -> AsyncIterator[list[Any]]:
     """Hubs of one cluster that know each other."""
     bus = Bus()
-    options = {"insecure": True, "node_info_interval": 0.2, "survey_timeout": 2.0, **options}
+    options = {"insecure": True, "node_info_interval": 0.5, "survey_timeout": 5.0, **options}
     async with AsyncExitStack() as stack:
         hubs: list[Any] = []
         for _ in range(count):

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from channels.bus import nodes
+from channels.bus import acquainted, nodes
 from conftest import Run
 from live import until
 from msgspec import Raw
@@ -268,7 +268,11 @@ def test_the_node_of_a_tunnel_dies_or_is_not_reached(
                 home.engine.mute.add(away.node)
                 async with asyncio.timeout(5):
                     await stream.aread()
-            one.polls += 10
+            home.engine.mute.clear()
+            await acquainted(home, away)
+            monkeypatch.setattr(places, "MARGIN", 30.0)
+            home.engine.mute.add(away.node)
+            one.polls += 1
             waiting = asyncio.ensure_future(one.ask("poll", poll=one.polls, ack=1))
             await until(lambda: away.cluster._waiting)
             away.on_control(b"\x92\x02\xd9$" + home.node.encode())  # it says that it ends
