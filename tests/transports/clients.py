@@ -171,7 +171,9 @@ class StreamClient(Client):
 
     async def open(self, *commands: Command) -> None:
         # One client a session: its connection is that of the stream.
-        self.http = await self._stack.enter_async_context(httpx.AsyncClient(timeout=10, trust_env=False))
+        self.http = await self._stack.enter_async_context(
+            httpx.AsyncClient(timeout=10, trust_env=False, limits=self.site.limits)
+        )
         frame = self.codec.encode_commands(commands)
         self.response = await self._stack.enter_async_context(self.request(frame))
         if self.response.status_code != 200:
@@ -336,7 +338,9 @@ class LongPollClient(Client):
     """Over a tunnel that is polled."""
 
     async def open(self, *commands: Command) -> None:
-        self.http = await self._stack.enter_async_context(httpx.AsyncClient(timeout=10, trust_env=False))
+        self.http = await self._stack.enter_async_context(
+            httpx.AsyncClient(timeout=10, trust_env=False, limits=self.site.limits)
+        )
         self.tunnel = tunnels.Client(self.http, self.site.url("/websocket"))
         protocol = f"centrifuge-{self.codec.name}"
         opened = await self.tunnel.open(protocol)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 from asgi.places import uvicorn_place
 from fastapi import FastAPI
 from live import HOST
@@ -24,7 +25,10 @@ class Site:
         port: where.
         prefix: what comes before the names of endpoints.
         close: begins to end the server.
+        limits: of the connections of its clients of HTTP.
     """
+
+    limits = httpx.Limits()
 
     def __init__(self, hub: everwire.Hub, port: int, prefix: str, close: Callable[[], object]) -> None:
         self.hub = hub

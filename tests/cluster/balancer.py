@@ -1,0 +1,39 @@
+"""A load balancer without stickiness: each new TCP connection goes to the next node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from live import HOST
+from proxies import Proxy
+
+
+class Balancer(Proxy):
+    """Takes turns.
+
+    Attributes:
+        turn: which node is next.
+        targets: which node each connection went to.
+    """
+
+    def __init__(self, ports: Sequence[int]) -> None:
+        super().__init__()
+        self.ports = ports
+        self.turn = 0
+        self.targets: list[int] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in self.ports:
+            target, self.turn = self.turn, (self.turn + 1) % len(self.ports)
+            self.targets.append(target)
+            try:
+                await self.relay((HOST, self.ports[target]), reader, writer)
+            except ConnectionRefusedError:
+                continue  # it is down: the next one
+            return
+
+    def cut(self) -> None:
+        """Cut all connections."""
+        for task in list(self._connections):
+            task.cancel()
