@@ -37,6 +37,7 @@ class Nodes:
         self.ports: list[int] = []
         self.programs: list[Program] = []
         self._stack = contextlib.ExitStack()
+        self._http = self._stack.enter_context(httpx.Client(trust_env=False, verify=False, timeout=20))
 
     def start(self, port: int = 0) -> None:
         """Start one more."""
@@ -50,7 +51,7 @@ class Nodes:
     def api(self, node: int, method: str, **parameters: Any) -> Any:
         """Ask a node's server API."""
         url = f"http://127.0.0.1:{self.ports[node]}/api/{method}"
-        answer = httpx.post(url, json=parameters, trust_env=False, timeout=20).json()
+        answer = self._http.post(url, json=parameters).json()
         assert "error" not in answer, answer
         return answer["result"]
 
