@@ -42,7 +42,7 @@ def print_banner(console: Console, settings: Settings, sockets: Sequence[socket.
         (page, "open it in a browser: connect, send, watch"),
         (f"{base}/echo", "returns what it is sent"),
         (f"{base}/room", "everyone who is connected sees every message"),
-        (f"{page}channels", "channels that lose nothing: cut a connection, and watch it recover"),
+        (f"{page}channels", "channels: cut a connection, watch it recover"),
         (f"{base}{hub.everwire_websocket_path}", "the hub of these channels"),
     ]
     print_places(console, "serves", places, [*describe(settings), _who_may(settings, hub)])
