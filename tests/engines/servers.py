@@ -95,6 +95,7 @@ class Server:
     def freeze(self) -> None:
         """Let it do nothing any more (SIGSTOP), with its connections open."""
         os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)  # until all its threads stand still
 
     def thaw(self) -> None:
         """Let it go on (SIGCONT)."""

@@ -171,7 +171,7 @@ class NatsEngine:
             outcome = PublishOutcome(Position(number, stream.epoch))
         else:
             wish = Wish(idempotency_key, idempotency_ttl, version, version_epoch, expected)
-            stream, outcome = await parts.publishing.append_if(channel, data, log, wish)
+            stream, outcome = await parts.conditions.append(channel, data, log, wish)
         if not outcome.duplicate and not outcome.stale:
             parts.trimmer.published(stream, channel, outcome.position.offset)
         return outcome

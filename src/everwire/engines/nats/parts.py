@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from everwire.engines.nats.conditions import Conditions
 from everwire.engines.nats.link import Link
 from everwire.engines.nats.names import Names
 from everwire.engines.nats.options import NatsOptions
@@ -27,6 +28,7 @@ class Parts:
         self.streams = Streams(self.requests, names, storage)
         self.reader = Reader(self.requests, self.streams)
         self.publishing = Publishing(link, self.requests, self.streams, self.reader, names)
+        self.conditions = Conditions(self.requests, self.publishing)
         self.trimmer = Trimmer(self.requests, self.publishing)
         self.presence = Presence(self.requests, self.streams, self.reader.fetcher, names)
         self._loop = asyncio.get_running_loop()

@@ -1,9 +1,4 @@
-"""Publishing into logs: acknowledged, once, in order.
-
-What must hold together is written together: an idempotency key and a version have subjects of their own in
-the stream of the log, and are stored with the publication in one atomic batch, or none of them is. A batch is
-refused when one of its subjects has got another message meanwhile; then it is looked which, and why.
-"""
+"""Publishing into logs, and trying again what was not stored for sure."""
 
 from __future__ import annotations
 
@@ -13,27 +8,26 @@ import itertools
 import math
 import secrets
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
-from everwire.channels.engine import LogOptions, Position, PublishOutcome
-from everwire.engines.local import check_expected
-from everwire.engines.log import is_stale
-from everwire.engines.nats.frames import Kind, encode_mark, encode_value
+from everwire.channels.engine import LogOptions, Position
+from everwire.engines.nats.frames import Kind, encode_mark
 from everwire.engines.nats.link import Link, header_block
 from everwire.engines.nats.names import Names, token
 from everwire.engines.nats.reading import Reader
-from everwire.engines.nats.requests import Answer, ApiError, NoResponders, Requests, Unanswered
+from everwire.engines.nats.requests import Answer, ApiError, NoResponders, Requests
 from everwire.engines.nats.streams import NOT_NOW, Stream, Streams
-from everwire.errors import EngineError, PositionConflict
+from everwire.errors import EngineError
 
-__all__ = ["Publishing", "Wish"]
+__all__ = ["EXPECT", "TTL", "Conflict", "Publishing", "Receipt", "Trial", "Wish", "seconds"]
 
-CONFLICT = {10071, 10164}
-"""Codes of JetStream: the subject has another last message than was expected."""
+CONFLICT = {10070, 10071, 10164, 10201}
+"""Codes of JetStream: there is another last message than was expected, or (in a batch) the id is there."""
 FULL = {10047, 10054, 10077}
-UNFINISHED = 10176
-"""Code of JetStream: a part of a batch was not accepted, and so none of it."""
+UNFINISHED = {10158, 10176}
+"""Codes of JetStream: something with that id is on its way; a part of a batch was not accepted."""
 
 EXPECT = "Nats-Expected-Last-Subject-Sequence"
 TTL = "Nats-TTL"
@@ -53,12 +47,18 @@ class Stored(msgspec.Struct):
     """What JetStream answers to a message."""
 
     seq: int = 0
+    duplicate: bool = False
     error: Refusal | None = None
 
 
 _stored = msgspec.json.Decoder(Stored).decode
-_version = msgspec.msgpack.Decoder(tuple[int, str]).decode
-_distance = msgspec.msgpack.Decoder(int).decode
+
+
+class Receipt(NamedTuple):
+    """Where something is stored; *duplicate*: it was there already, by its id."""
+
+    number: int
+    duplicate: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class Publishing:
     ) -> None:
         self._link = link
         self._requests = requests
-        self._streams = streams
+        self.streams = streams
         self.reader = reader
         self.names = names
         self._loop = asyncio.get_running_loop()
@@ -94,13 +94,13 @@ class Publishing:
 
     async def append(self, channel: str, data: bytes, log: LogOptions) -> tuple[Stream, int]:
         """Publish on no condition; return the stream and the number in it."""
-        stream = self._streams.known(log)
+        stream = self.streams.known(log)
         if stream is not None and self._link.up:
             # The common case. What is not stored for sure is tried again below.
             with contextlib.suppress(NoResponders):
                 stored = _read(await self._requests.ask(stream.log + token(channel), data))
                 if stored is not None:
-                    return stream, stored
+                    return stream, stored.number
         return await self._until_stored(channel, data, log)
 
     async def _until_stored(self, channel: str, data: bytes, log: LogOptions) -> tuple[Stream, int]:
@@ -108,39 +108,15 @@ class Publishing:
         while True:
             try:
                 await self._requests.ready(trial.deadline)
-                stream = await self._streams.get(log)
+                stream = await self.streams.get(log)
                 stored = _read(await self._requests.ask(stream.log + token(channel), data))
                 if stored is not None:
-                    return stream, stored
+                    return stream, stored.number
                 await trial.again("it takes nothing now")
             except NoResponders as error:
                 await trial.again(str(error))
                 await self._requests.ready(trial.deadline)
-                await self._streams.look(log, unless_fresh=True)
-
-    async def append_if(
-        self, channel: str, data: bytes, log: LogOptions, wish: Wish
-    ) -> tuple[Stream, PublishOutcome]:
-        """Publish if conditions hold; return the stream and the outcome."""
-        trial = Trial(self._requests)
-        while True:
-            try:
-                await self._requests.ready(trial.deadline)
-                stream = await self._streams.get(log)
-                attempt = Attempt(self, stream, channel, data, wish)
-                outcome = await attempt.run()
-                if outcome is not None:
-                    return stream, outcome
-                await trial.again("other publications come between again and again", soon=True)
-            except NoResponders as error:
-                await trial.again(str(error))
-                await self._requests.ready(trial.deadline)
-                await self._streams.look(log, unless_fresh=True)
-            except Unanswered as error:
-                # With a key nothing is stored twice, so that it can be tried again.
-                if not wish.key:
-                    raise
-                await trial.again(str(error))
+                await self.streams.look(log, unless_fresh=True)
 
     async def claim(self, channel: str, key: str, ttl: float) -> bool:
         """Take an idempotency key of a channel without a log; False: it was taken already."""
@@ -156,20 +132,21 @@ class Publishing:
             except NoResponders as error:
                 await trial.again(str(error))
                 await self._requests.ready(trial.deadline)
-                await self._streams.ensure_others()
+                await self.streams.ensure_others()
             except Conflict:
                 return False
 
     async def mark(self, stream: Stream, channel: str, top: int, offset: int) -> int | None:
         """Put a mark in place of all publications of a channel, the last of which has the number *top*.
 
-        Return the number of the mark; None: there is another one after it now.
+        Return the number of the mark; None: there is another publication now.
         """
-        headers = header_block({"Nats-Rollup": "sub", EXPECT: str(top)})
+        headers = {"Nats-Rollup": "sub", EXPECT: str(top)}
         try:
-            return _read(await self._requests.ask(stream.log + token(channel), encode_mark(offset), headers))
+            stored = await self.store((stream.log + token(channel), encode_mark(offset), headers))
         except Conflict:
             return None
+        return stored.number if stored is not None else None
 
     async def remove(self, channel: str, log: LogOptions) -> None:
         """Put a mark in place of all publications of a channel."""
@@ -177,7 +154,7 @@ class Publishing:
         while True:
             try:
                 await self._requests.ready(trial.deadline)
-                stream = await self._streams.get(log)
+                stream = await self.streams.get(log)
                 top = await self.reader.last(stream, channel)
                 if top is None or top.frame.kind == Kind.MARK:
                     return
@@ -186,10 +163,10 @@ class Publishing:
                 await trial.again("other publications come between again and again", soon=True)
             except NoResponders as error:
                 await trial.again(str(error))
-                await self._streams.look(log, unless_fresh=True)
+                await self.streams.look(log, unless_fresh=True)
 
-    async def store(self, messages: list[tuple[str, bytes, dict[str, str]]]) -> int | None:
-        """Store messages together, or none; return the number of the last one; None: not now.
+    async def store(self, *messages: tuple[str, bytes, dict[str, str]]) -> Receipt | None:
+        """Store messages together, or none; return where the last one is; None: not now.
 
         Raises:
             Conflict: one of them expects another message before it.
@@ -202,7 +179,12 @@ class Publishing:
                 self._link.send(each, content, headers=header_block(fields))
             last = {"Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
             headers = {**headers, "Nats-Batch-Id": batch, **last}
-        return _read(await self._requests.ask(subject, data, header_block(headers)))
+        return _read(await self._requests.ask(subject, data, header_block(headers) if headers else b""))
+
+    def store_unasked(self, subject: str, data: bytes, headers: dict[str, str]) -> None:
+        """Store a message if it can be; nobody looks."""
+        with contextlib.suppress(EngineError):
+            self._link.send(subject, data, headers=header_block(headers))
 
 
 class Conflict(EngineError):
@@ -231,96 +213,21 @@ class Trial:
         await asyncio.sleep(pause)
 
 
-class Attempt:
-    """One attempt to publish if conditions hold."""
-
-    def __init__(self, publishing: Publishing, stream: Stream, channel: str, data: bytes, wish: Wish) -> None:
-        self._publishing = publishing
-        self._reader = publishing.reader
-        self._stream = stream
-        self._channel = channel
-        self._data = data
-        self._wish = wish
-        self._key = stream.key + publishing.names.key(channel, wish.key) if wish.key else ""
-        self._version = stream.version + token(channel) if wish.version > 0 else ""
-
-    async def run(self) -> PublishOutcome | None:
-        """Return the outcome; None: try again."""
-        wish, stream = self._wish, self._stream
-        messages: list[tuple[str, bytes, dict[str, str]]] = []
-        if self._key:
-            # How far from the key the publication is: by that it is found again.
-            distance = encode_value(2 if self._version else 1)
-            messages.append((self._key, distance, {EXPECT: "0", TTL: seconds(wish.key_ttl)}))
-        if self._version:
-            found = await self._reader.raw(stream, self._version)
-            last, last_epoch = _version(found.data) if found is not None else (0, "")
-            if is_stale(wish.version, wish.version_epoch, last=last, last_epoch=last_epoch):
-                return await self._find_key() or PublishOutcome(await self._top(), stale=True)
-            record = encode_value((wish.version, wish.version_epoch))
-            messages.append((self._version, record, {EXPECT: str(found.sequence if found else 0)}))
-        headers: dict[str, str] = {}
-        if wish.expected is not None:
-            expected = await self._expected(wish.expected)
-            if isinstance(expected, PublishOutcome):
-                return expected
-            headers[EXPECT] = str(expected)
-        messages.append((stream.log + token(self._channel), self._data, headers))
-        try:
-            stored = await self._publishing.store(messages)
-        except Conflict:
-            return await self._explain()
-        return PublishOutcome(Position(stored, stream.epoch)) if stored is not None else None
-
-    async def _expected(self, expected: Position) -> int | PublishOutcome:
-        """The number of the message that is expected to be the last one of the channel."""
-        top = await self._reader.last(self._stream, self._channel)
-        position = Position(top.offset if top is not None else 0, self._stream.epoch)
-        try:
-            check_expected(self._channel, expected, position)
-        except PositionConflict:
-            found = await self._find_key()
-            if found is None:
-                raise
-            return found
-        return top.sequence if top is not None else 0
-
-    async def _explain(self) -> PublishOutcome | None:
-        """Why there was a conflict: None: something came between, which does not matter."""
-        found = await self._find_key()
-        if found is None and self._wish.expected is not None:
-            check_expected(self._channel, self._wish.expected, await self._top())
-        return found
-
-    async def _find_key(self) -> PublishOutcome | None:
-        if not self._key:
-            return None
-        found = await self._reader.raw(self._stream, self._key)
-        if found is None:
-            return None
-        position = Position(found.sequence + _distance(found.data), self._stream.epoch)
-        return PublishOutcome(position, duplicate=True)
-
-    async def _top(self) -> Position:
-        top = await self._reader.last(self._stream, self._channel)
-        return Position(top.offset if top is not None else 0, self._stream.epoch)
-
-
-def _read(answer: Answer) -> int | None:
-    """The number of what was stored; None: it was not, and can be tried again.
+def _read(answer: Answer) -> Receipt | None:
+    """Where something was stored; None: it was not, and can be tried again.
 
     Raises:
-        Conflict: another message before it was expected.
+        Conflict: another message before it was expected, or its id is there already.
         EngineError: it was not stored.
     """
     stored = _stored(answer.data)
     error = stored.error
     if error is None:
-        return stored.seq
+        return Receipt(stored.seq, stored.duplicate)
     code = error.err_code
     if code in CONFLICT:
         raise Conflict("another message was expected")
-    if code in NOT_NOW or code == UNFINISHED:
+    if code in NOT_NOW or code in UNFINISHED:
         return None
     if code in FULL:
         raise EngineError(

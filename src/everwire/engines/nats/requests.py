@@ -16,6 +16,10 @@ __all__ = ["Answer", "ApiError", "NoResponders", "Requests", "Unanswered", "stat
 T = TypeVar("T")
 
 
+API_PATIENCE = 0.5
+"""Seconds after which JetStream's API is asked again."""
+
+
 class Answer(NamedTuple):
     """A message that came for a request."""
 
@@ -122,14 +126,24 @@ class Requests:
         return call.future
 
     async def api(self, subject: str, request: Any = None) -> dict[str, Any]:
-        """Call a function of JetStream's API (``STREAM.INFO.x``).
+        """Call a function of JetStream's API (``STREAM.INFO.x``), all of which may be called twice.
+
+        A cluster that is choosing who leads it does not answer: it is asked again.
 
         Raises:
             ApiError: it refused.
             EngineError: it cannot be asked, or does not answer.
         """
         data = b"" if request is None else msgspec.json.encode(request)
-        answer = await self.ask("$JS.API." + subject, data)
+        deadline = self._loop.time() + self.timeout
+        while True:
+            left = deadline - self._loop.time()
+            try:
+                async with asyncio.timeout(API_PATIENCE if left > API_PATIENCE else None):
+                    answer = await self.ask("$JS.API." + subject, data)
+                break
+            except TimeoutError:
+                continue
         self.check(answer, subject)
         found: dict[str, Any] = msgspec.json.decode(answer.data)
         return found

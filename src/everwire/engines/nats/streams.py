@@ -12,7 +12,7 @@ from everwire.engines.nats.names import Names
 from everwire.engines.nats.requests import ApiError, NoResponders, Requests, Unanswered
 from everwire.errors import ConfigError, EngineError
 
-__all__ = ["Storage", "Stream", "Streams"]
+__all__ = ["NOT_NOW", "Storage", "Stream", "Streams", "id_window"]
 
 EPOCH = "everwire.epoch"
 """Where a stream's metadata has its epoch."""
@@ -27,6 +27,9 @@ IMPOSSIBLE = {10023, 10047, 10074}
 """Codes of JetStream: what cannot be as it is configured. (10023: too few servers, or too little room.)"""
 NOT_NOW = {10008, 10009, 10118, 10163, 10167, 10210, 10211}
 """Codes of JetStream: it may go when it is tried again; nothing was done."""
+
+WINDOW = 120.0
+"""Seconds for which JetStream knows the ids of publications that have an idempotency key, at most."""
 
 NANOSECONDS = 1_000_000_000
 
@@ -204,10 +207,10 @@ class Streams:
     def _limits(self, log: LogOptions) -> dict[str, Any]:
         """What may change later."""
         # One publication more than the log has: it shows that there was something before the first one.
-        age = max(log.meta_ttl, log.ttl) if log.meta_ttl else 0
         return {
             "max_msgs_per_subject": log.size + 1,
-            "max_age": int(age * NANOSECONDS),
+            "max_age": int(_age(log) * NANOSECONDS),
+            "duplicate_window": int(id_window(log) * NANOSECONDS),
             "max_bytes": self._storage.max_size or -1,
             "num_replicas": self._storage.replicas,
         }
@@ -255,7 +258,17 @@ class Streams:
         return config
 
 
-LIMITS = ("max_msgs_per_subject", "max_age", "max_bytes", "num_replicas")
+def _age(log: LogOptions) -> float:
+    """Seconds that messages are kept; 0: for ever."""
+    return max(log.meta_ttl, log.ttl) if log.meta_ttl else 0.0
+
+
+def id_window(log: LogOptions) -> float:
+    """Seconds for which JetStream knows the ids of publications that have an idempotency key."""
+    return min(_age(log) or WINDOW, WINDOW)
+
+
+LIMITS = ("max_msgs_per_subject", "max_age", "max_bytes", "num_replicas", "duplicate_window")
 """What is changed in a stream that is there already."""
 
 
