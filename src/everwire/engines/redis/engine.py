@@ -393,3 +393,6 @@ class RedisEngine:
                 raise ValueError("it is of no kind that is known")
         except (ValueError, msgspec.MsgspecError) as error:
             logger.warning("somebody has published in %r what is not ours: %s", channel, error)
+        except Exception:
+            # It must not end the connection, on which the others are, too.
+            logger.exception("what came in %r could not be told", channel)
