@@ -154,6 +154,10 @@ class Gate:
         accepted = accepted._replace(response=response, subprotocol=subprotocol)
         open_connection(connection, accepted, self.compression, settings=settings)
 
+    def runs(self, connection: Connection) -> bool:
+        """Whether the application runs for a connection."""
+        return connection in self._bridges
+
     def end(self, connection: Connection, code: int = 1012, reason: str = "") -> None:
         """Begin to close one connection as :meth:`close` does all of them."""
         bridge = self._bridges.get(connection)

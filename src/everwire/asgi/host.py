@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from everwire._core.connection import Connection
 from everwire.asgi.gate import Gate
-from everwire.asgi.http import HTTP
+from everwire.asgi.http import HTTP, LINGER
 from everwire.asgi.lifespan import Lifespan, LifespanMode
 from everwire.asgi.loading import load_app
 from everwire.asgi.scope import Application
@@ -112,8 +112,18 @@ class Host(Server):
         if any(not one.opened and not one.handed_over for one in self._remaining()):
             await asyncio.sleep(JUST_CONNECTED)
             self._http.shutdown()
-        await super()._close(code, reason, timeout)
+        linger = self._loop.call_later(LINGER, self._drop_unused)
+        try:
+            await super()._close(code, reason, timeout)
+        finally:
+            linger.cancel()
         await self._lifespan.shutdown(timeout=self._graceful)
+
+    def _drop_unused(self) -> None:
+        """Wait no longer for clients that have connected and asked for nothing, as browsers do in advance."""
+        for one in self._remaining():
+            if not (one.opened or one.handed_over or one.buffered_amount or self._gate.runs(one)):
+                one.abort()
 
     def _end(self, connection: Connection, code: int, reason: str) -> None:
         if not connection.handed_over:

@@ -18,6 +18,9 @@ from everwire.websocket.transport import ReactorTransport
 
 __all__ = ["HTTP"]
 
+LINGER = 0.2
+"""Seconds that the client of an idle connection has to close its end when the server shuts down."""
+
 
 class _Shared:
     """What the protocols of one server share, in the place of uvicorn's ServerState.
@@ -173,7 +176,9 @@ async def _nothing(scope: Any, receive: Any, send: Any) -> None:
 def _hosted(protocol_class: Any, run: Callable[..., Awaitable[Any]], open_timeout: float | None) -> Any:
     """uvicorn's protocol class, whose objects run the application through *run*, with their transport.
 
-    The head of a request has to come within *open_timeout*: uvicorn waits for ever once it has begun.
+    The head of a request has to come within *open_timeout*: uvicorn waits for ever once it has begun. And a
+    server that shuts down does not wait for clients that keep an idle connection: it half-closes, waits a
+    moment, as a request may just be on its way, and then closes (RFC 9112, section 9.6).
     """
 
     # Which of uvicorn's classes it is, is known at run time only.
@@ -201,6 +206,18 @@ def _hosted(protocol_class: Any, run: Callable[..., Awaitable[Any]], open_timeou
             if self.head_deadline is not None:
                 self.head_deadline.cancel()
                 self.head_deadline = None
+
+        def shutdown(self) -> None:
+            idle = self.cycle is None or self.cycle.response_complete
+            protocol_class.shutdown(self)
+            if idle:
+                self.loop.call_later(LINGER, self.waited, self.transport)
+
+        @staticmethod
+        def waited(transport: Any) -> None:
+            # Who still takes its last response has until the server's own deadline.
+            if not transport.get_write_buffer_size():
+                transport.abort()
 
         def head_is_late(self) -> None:
             self.transport.write(
