@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -239,6 +239,9 @@ class LongPollFollower(Follower):
         for reply in self._codec.decode_replies(payload):
             if reply == Reply():
                 answers.append(self._codec.pong)
+            elif reply.error is not None:
+                # The engine may not be there at the moment: it is tried again with a new tunnel.
+                raise everwire.CommandError(reply.error.code, reply.error.message)
             elif reply.subscribe is not None:
                 channel = list(self.got)[reply.id - 2]
                 if not reply.subscribe.recovered:
@@ -332,19 +335,25 @@ def records(body: bytes) -> list[Record]:
     return found
 
 
-def followers(port: int, channels: tuple[str, ...], rounds: int) -> list[Follower]:
-    """Followers over each transport, so many of each."""
-    found: list[Follower] = []
-    for _ in range(rounds):
-        found += [
-            ClientFollower(port, channels, "websocket", "json"),
-            ClientFollower(port, channels, "websocket", "protobuf"),
-            ClientFollower(port, channels, "http_stream", "json"),
-            ClientFollower(port, channels, "http_stream", "protobuf"),
-            ClientFollower(port, channels, "sse", "json"),
-            LongPollFollower(port, channels, "json"),
-            LongPollFollower(port, channels, "protobuf"),
-            RawWebSocketFollower(port, channels),
-            EventSourceFollower(port, channels),
-        ]
-    return found
+KINDS: tuple[Callable[[int, tuple[str, ...]], Follower], ...] = (
+    lambda port, channels: ClientFollower(port, channels, "websocket", "json"),
+    lambda port, channels: ClientFollower(port, channels, "websocket", "protobuf"),
+    lambda port, channels: ClientFollower(port, channels, "http_stream", "json"),
+    lambda port, channels: ClientFollower(port, channels, "http_stream", "protobuf"),
+    lambda port, channels: ClientFollower(port, channels, "sse", "json"),
+    lambda port, channels: LongPollFollower(port, channels, "json"),
+    lambda port, channels: LongPollFollower(port, channels, "protobuf"),
+    EventSourceFollower,
+    RawWebSocketFollower,
+)
+"""A follower over each transport."""
+
+
+def follower(number: int, port: int, channels: tuple[str, ...], *, dense: bool) -> Follower:
+    """The follower of this number: each transport has its turn.
+
+    Parameters:
+        dense: whether offsets have no gaps. Raw WebSockets do not tell them: without that, none is used.
+    """
+    kinds = KINDS if dense else KINDS[:-1]
+    return kinds[number % len(kinds)](port, channels)

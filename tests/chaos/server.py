@@ -1,4 +1,4 @@
-"""The server of a chaos run: ``python server.py PORT ENGINE HISTORY``. Its clients publish by calls."""
+"""A node of a chaos run: ``python server.py PORT ENGINE HISTORY``. Its clients publish by calls."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ async def main(port: int, engine: str, history: int) -> None:
         origins=None,
         ping_interval=1.0,
         pong_timeout=0.5,
+        position_check_interval=5.0,
+        # A node may be started while its engine has no leader.
+        engine_start_timeout=30.0,
         recovery_max_publication_limit=0,
         history_max_publication_limit=0,
     )

@@ -105,6 +105,11 @@ class Sentinel(Server):
         """For an engine."""
         return f"redis+sentinel://{HOST}:{self.port}/main"
 
+    def master(self) -> int:
+        """The port of the master, as it tells nodes."""
+        with contextlib.closing(_connect(self.port)) as client:
+            return int(client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "main")[1])
+
     def knows_replica(self) -> bool:
         """Whether it has found a replica that it could make the master."""
         with contextlib.closing(_connect(self.port)) as client:

@@ -117,11 +117,13 @@ class NatsServer(Server):
     """A NATS server with JetStream, which keeps its data in *folder*.
 
     Attributes:
+        name: what it calls itself in a cluster.
         port: where clients connect.
         folder: its data; remove ``store`` in it while it is down for a server that has lost everything.
     """
 
     def __init__(self, folder: Path, *options: str, name: str = "alone", port: int = 0) -> None:
+        self.name = name
         self.port = port or free_port()
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,14 +141,15 @@ class NatsServer(Server):
 
 
 @contextlib.contextmanager
-def nats_cluster(folder: Path, size: int = 3) -> Iterator[list[NatsServer]]:
-    """Servers that are one cluster."""
+def nats_cluster(folder: Path, size: int = 3, *options: str) -> Iterator[list[NatsServer]]:
+    """Servers that are one cluster, with further options."""
     routes = [free_port() for _ in range(size)]
     joined = ",".join(f"nats://{HOST}:{port}" for port in routes)
     servers = [
         NatsServer(
             folder / f"n{number}",
             *("--cluster_name", "test", "--cluster", f"nats://{HOST}:{route}", "--routes", joined),
+            *options,
             name=f"n{number}",
         )
         for number, route in enumerate(routes)
