@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,7 @@ from live import until
 
 from engines.servers import NatsServer, nats_cluster
 from everwire.channels.engine import LogOptions, Position
-from everwire.engines.contract import Recorder, publication, values
+from everwire.engines.contract import Bench, Recorder, cluster, log, publication, values
 from everwire.engines.nats import NatsEngine
 from everwire.errors import EngineError
 
@@ -230,12 +231,35 @@ async def running_again(server: NatsServer) -> AsyncIterator[NatsEngine]:
         yield engine
 
 
+COPIED = (
+    cluster.both_nodes_publish_and_see_one_order,
+    cluster.nodes_agree_on_a_log_from_the_first_reader_on,
+    cluster.an_idempotency_key_holds_on_all_nodes,
+    cluster.conditions_hold_on_all_nodes,
+    log.history_is_read_in_pages_both_ways,
+    log.what_was_evicted_is_told,
+    log.a_removed_history_keeps_its_position,
+)
+"""Checks of reading and of conditions, which go other ways where streams have copies."""
+
+
+def bench(url: str) -> Bench:
+    """A bench on a cluster."""
+    prefix = f"t{secrets.token_hex(4)}"
+
+    def make() -> NatsEngine:
+        return NatsEngine(url, prefix=prefix, timeout=10)
+
+    return Bench(make=make, peer=make, advance=asyncio.sleep)
+
+
 def test_a_cluster_goes_on_without_the_leader_of_a_stream(run: Run, tmp_path: Path) -> None:
     async def main(servers: list[NatsServer]) -> None:
         hosts = ",".join(each.url.removeprefix("nats://") for each in servers)
         url = f"nats://{hosts}?replicas=3"
         async with running(url, timeout=10) as (one, _), running(url, "two", timeout=10) as (two, events):
             await two.subscribe("a")
+            await asyncio.gather(*(check(bench(url)) for check in COPIED))
             publisher = Publisher(one, "a", keys=True)
             await publisher.reach(50)
             info = await one._started.requests.api("STREAM.INFO.everwire_log")

@@ -96,7 +96,7 @@ class Fetcher:
 
     async def _last_of_leader(self, stream: str, subject: str) -> Message | None:
         request = msgspec.json.encode({"last_by_subj": subject})
-        answer = await self._requests.ask(f"$JS.API.STREAM.MSG.GET.{stream}", request)
+        answer = await self._requests.ask_again(f"$JS.API.STREAM.MSG.GET.{stream}", request)
         found = _stored(answer.data)
         if found.message is not None:
             message = found.message

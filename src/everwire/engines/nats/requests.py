@@ -126,27 +126,32 @@ class Requests:
         return call.future
 
     async def api(self, subject: str, request: Any = None) -> dict[str, Any]:
-        """Call a function of JetStream's API (``STREAM.INFO.x``), all of which may be called twice.
-
-        A cluster that is choosing who leads it does not answer: it is asked again.
+        """Call a function of JetStream's API (``STREAM.INFO.x``).
 
         Raises:
             ApiError: it refused.
             EngineError: it cannot be asked, or does not answer.
         """
         data = b"" if request is None else msgspec.json.encode(request)
+        answer = await self.ask_again("$JS.API." + subject, data)
+        self.check(answer, subject)
+        found: dict[str, Any] = msgspec.json.decode(answer.data)
+        return found
+
+    async def ask_again(self, subject: str, data: bytes) -> Answer:
+        """Ask what may be asked twice: while a stream or a cluster chooses its leader, nobody answers.
+
+        Raises:
+            EngineError: it cannot be asked, or there is no answer.
+        """
         deadline = self._loop.time() + self.timeout
         while True:
             left = deadline - self._loop.time()
             try:
                 async with asyncio.timeout(API_PATIENCE if left > API_PATIENCE else None):
-                    answer = await self.ask("$JS.API." + subject, data)
-                break
+                    return await self.ask(subject, data)
             except TimeoutError:
                 continue
-        self.check(answer, subject)
-        found: dict[str, Any] = msgspec.json.decode(answer.data)
-        return found
 
     def check(self, answer: Answer, what: str) -> None:
         """See that JetStream has not refused.

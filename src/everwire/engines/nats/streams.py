@@ -233,7 +233,8 @@ class Streams:
                     ) from error
                 if code in NOT_ENABLED or code == 0:
                     raise _missing(error) from error
-                if code not in NOT_NOW or self._loop.time() > deadline:
+                # Not found, and not to be made either: another node is just making it.
+                if code not in (*NOT_NOW, NOT_FOUND) or self._loop.time() > deadline:
                     raise
             await asyncio.sleep(0.05)
 
