@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from docs.pages import DOCS, tables
+from docs.pages import DOCS, blocks, tables
 
 from everwire.channels import config as module
+from everwire.channels.centrifugo import ALWAYS, OPTIONS, advice
 from everwire.channels.config import Duration, load_config
 from everwire.channels.options import ChannelOptions, HubOptions
 from everwire.errors import ConfigError
 from everwire.hub import Hub
+
+PAGE = DOCS / "how-to" / "migrate-from-centrifugo.md"
 
 TOML = """\
 engine = "memory:"
@@ -207,3 +211,45 @@ def test_the_reference_names_every_option() -> None:
     assert documented("api") == set(module.Api.__struct_fields__)
     assert documented("metrics") == set(module.Metrics.__struct_fields__)
     assert documented("token") == set(module.Token.__struct_fields__)
+
+
+def at(path: str) -> str:
+    """A configuration in JSON with an option at a path."""
+    *sections, name = path.split(".")
+    made: Any = {name: {}}
+    for section in reversed(sections):
+        made = {section: [made | {"name": "x"}] if section == "namespaces" else made}
+    return json.dumps(made)
+
+
+@pytest.mark.parametrize("path", OPTIONS)
+def test_what_centrifugo_calls_otherwise_is_said(tmp_path: Path, path: str) -> None:
+    name = path.rpartition(".")[2]
+    with pytest.raises(ConfigError) as caught:
+        load_config(written(tmp_path, at(path), "json"), environ={})
+    said = f"there is no option {name!r}; what Centrifugo calls so is here: {OPTIONS[path]}"
+    assert str(caught.value).endswith(said)
+
+
+def test_the_options_of_namespaces_are_those_of_channels_without_one() -> None:
+    assert advice("channel.without_namespace.channel_regex") == advice("channel.namespaces.channel_regex")
+    assert advice("channel.namespaces.histroy") == ""
+
+
+def test_the_page_about_moving_from_centrifugo_has_the_same_table() -> None:
+    table = tables(PAGE, "Options by their names there")
+    assert {row["Centrifugo 6"].strip("`"): row["here"] for row in table} == {
+        path: here for path, here in OPTIONS.items() if here != ALWAYS
+    }
+    always = [path for path, here in OPTIONS.items() if here == ALWAYS]
+    assert f"{', '.join(f'`{path}`' for path in always)} are always there" in " ".join(
+        PAGE.read_text().split()
+    )
+
+
+def test_the_configuration_on_that_page_is_one(tmp_path: Path) -> None:
+    [toml] = [block.code for block in blocks(PAGE) if block.language == "toml"]
+    config = load_config(written(tmp_path, toml), environ={})
+    [(name, options)] = config.channels()
+    assert (name, options.history, options.ttl, options.presence) == ("chat", 100, 300.0, True)
+    assert config.hub_options()["engine"].startswith("redis://")

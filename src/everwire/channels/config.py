@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast, get_type_hints
 import msgspec
 from msgspec import Struct, field
 
+from everwire.channels.centrifugo import advice
 from everwire.channels.options import ChannelOptions, HubOptions
 from everwire.channels.patterns import Pattern
 from everwire.channels.tokens import TokenOptions
@@ -378,6 +379,8 @@ def _unknown(name: str, path: str) -> str:
     """What to say of an option that its section does not have: what is meant perhaps, or where it belongs."""
     inside = re.sub(r"\[.*?\]", "", path).removeprefix("$").removeprefix(".")
     section = f"[[{inside}]]" if "[" in path else f"[{inside}]" if inside else ""
+    if theirs := advice(f"{inside}.{name}".removeprefix(".")):
+        return f"there is no option {name!r}; what Centrifugo calls so is here: {theirs}"
     homes = [home for home, kind in SECTION_KINDS.items() if home and name in names_of(kind)]
     if homes:
         where = f"in {section}" if section else "outside of sections"
