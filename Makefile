@@ -75,7 +75,7 @@ conformance: $(STAMPS)/test $(STAMPS)/core ## Run other projects' protocol suite
 	$(PY) tests/conformance/run.py --full $(ARGS)
 
 .PHONY: sdk-tests
-sdk-tests: $(STAMPS)/test $(STAMPS)/core ## Run the suites of Centrifugo's SDKs against a hub (JS=PATH, a checkout of centrifuge-js)
+sdk-tests: $(STAMPS)/test $(STAMPS)/core ## Run the suites of Centrifugo's SDKs against a hub (JS=PATH, a checkout of centrifuge-js; ARGS="--engine redis": two nodes)
 	$(PY) tests/sdk/run.py $(if $(JS),--js $(JS)) $(ARGS)
 
 .PHONY: fuzz

@@ -123,12 +123,10 @@ def everwire(
 
 
 @contextlib.contextmanager
-def serving(
-    *args: str | Path, port: int = 0, terminal: bool = False, env: Mapping[str, str] | None = None
-) -> Iterator[tuple[Program, str]]:
+def serving(*args: str | Path, port: int = 0, terminal: bool = False) -> Iterator[tuple[Program, str]]:
     """``everwire serve``, on a free port unless one is given, and its address, like ``http://127.0.0.1:45678``."""
     where = () if "--unix" in args else ("--port", str(port))
-    with everwire("serve", *where, *args, terminal=terminal, env=env) as program:
+    with everwire("serve", *where, *args, terminal=terminal) as program:
         page = program.wait_for(r"(?s)\b(https?://[\w.:\[\]]+)/(?!\w).*Ctrl-C")
         yield program, page[1]
 

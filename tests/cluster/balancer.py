@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+import threading
+from collections.abc import Iterator, Sequence
 
 from live import HOST
 from proxies import Proxy
@@ -37,3 +39,31 @@ class Balancer(Proxy):
         """Cut all connections."""
         for task in list(self._connections):
             task.cancel()
+
+
+@contextlib.contextmanager
+def balancing(ports: Sequence[int]) -> Iterator[Balancer]:
+    """A balancer in a thread of its own, for programs that are waited for."""
+    started: list[Balancer] = []
+    ready = threading.Event()
+    loop = asyncio.new_event_loop()
+    over = asyncio.Event()
+
+    async def main() -> None:
+        async with Balancer(ports) as balancer:
+            started.append(balancer)
+            ready.set()
+            await over.wait()
+
+    def work() -> None:
+        with contextlib.closing(loop):
+            loop.run_until_complete(main())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert ready.wait(10), "the balancer does not start"
+        yield started[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()

@@ -1,13 +1,12 @@
-"""The hub of the nodes: ``everwire serve cluster.hubs:hub``, with the engine that the environment names."""
+"""The hub of the nodes: ``everwire serve cluster.hubs:hub --engine URL``."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import everwire
 
-hub = everwire.Hub(os.environ["CLUSTER_ENGINE"], insecure=True, node_info_interval=0.5)
+hub = everwire.Hub(insecure=True, node_info_interval=0.5)
 hub.namespace("", history=1000, ttl=300)
 hub.namespace("room", history=1000, ttl=300, presence=True, join_leave=True, force_push_join_leave=True)
 

@@ -41,10 +41,8 @@ class Nodes:
 
     def start(self, port: int = 0) -> None:
         """Start one more."""
-        environment = {"CLUSTER_ENGINE": self.engine, "PYTHONPATH": str(TESTS)}
-        program, base = self._stack.enter_context(
-            serving(self.app, "--app-dir", str(TESTS), "--no-access-log", env=environment, port=port)
-        )
+        options = ("--app-dir", TESTS, "--no-access-log", "--engine", self.engine)
+        program, base = self._stack.enter_context(serving(self.app, *options, port=port))
         self.ports.append(urlsplit(base).port or 0)
         self.programs.append(program)
 
