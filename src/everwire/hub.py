@@ -18,6 +18,7 @@ from everwire.errors import ConfigError, HandshakeError
 from everwire.ops.exporter import Exporter
 from everwire.ops.metrics import HubMetrics
 from everwire.ops.saturation import Sampler, Saturation
+from everwire.supervised import supervised
 from everwire.transports.asgi import Endpoint, HubApplication
 from everwire.transports.incoming import Incoming, Receive, Scope, Send
 from everwire.transports.options import TransportOptions
@@ -39,9 +40,10 @@ class Hub(hub.Hub):
 
     Parameters:
         engine: where the logs of channels are: ``"memory:"``: in this process; ``"sqlite:PATH"``: in a file,
-            to outlive it; ``"nats://..."`` and ``"redis://..."``: with those of other nodes, as in
-            :func:`everwire.engines.open_engine`; or an engine. None: what ``EVERWIRE_ENGINE`` in the
-            environment says, and if it says nothing, in this process.
+            to outlive it; ``"nats://HOST:PORT"`` or ``"redis://HOST:PORT"``: where several nodes share them,
+            as in :func:`everwire.engines.open_engine`; or an engine. None: what ``EVERWIRE_ENGINE`` in the
+            environment says; else, in one of several workers of ``everwire serve``, what they share; else
+            ``"memory:"``.
         origins: pages that may connect, as for :func:`everwire.serve`.
         max_size: bytes of the largest message of a client.
         max_backlog: unsent bytes of one client; one that is behind by more is closed with 3008.
@@ -59,7 +61,7 @@ class Hub(hub.Hub):
         metrics: what Prometheus is told; a collector for a registry of ``prometheus_client``, too.
 
     Raises:
-        ConfigError: there is no such engine.
+        ConfigError: there is no such engine; or it is of one process, and this is one of several workers.
         ValueError, TypeError: an option does not make sense.
     """
 
@@ -78,9 +80,7 @@ class Hub(hub.Hub):
         **options: Any,
     ) -> None:
         tokens = {name: options.pop(name) for name in list(options) if name.startswith("token_")}
-        if engine is None:
-            engine = os.environ.get("EVERWIRE_ENGINE")
-        super().__init__(open_engine(engine) if isinstance(engine, str | None) else engine, **options)
+        super().__init__(_as_engine(engine), **options)
         if tokens:
             self.verifier = TokenOptions(**tokens).verifier()
         self.api = Api(self)
@@ -195,3 +195,24 @@ class Hub(hub.Hub):
     def everwire_closing(self) -> None:
         """Everwire's server is about to close its connections: tell the clients to come back."""
         self.asgi().everwire_closing()
+
+
+def _as_engine(engine: str | Engine | None) -> Engine:
+    """The engine that is meant.
+
+    Raises:
+        ConfigError: there is none such, or it would be another one in each worker.
+    """
+    if engine is None:
+        engine = os.environ.get("EVERWIRE_ENGINE")
+    if not engine:
+        shared = supervised.ask("engine") if supervised.workers > 1 and supervised.ask is not None else ""
+        return open_engine(shared or None)
+    opened = open_engine(engine) if isinstance(engine, str) else engine
+    if supervised.workers > 1 and opened.name in ("memory", "sqlite"):
+        raise ConfigError(
+            f"each of {supervised.workers} workers would have channels of its own: the engine "
+            f"{opened.name!r} is of one process. Name none, for one that the workers share, or "
+            "one of several nodes, like nats://HOST or redis://HOST"
+        )
+    return opened

@@ -42,6 +42,7 @@ def is_gone(pid: int) -> bool:
 def test_workers_serve_and_are_replaced(tmp_path: Path) -> None:
     with hosting(tmp_path, "--workers", "2") as (program, url):
         assert "2 workers" in program.output
+        assert not (tmp_path / ".everwire").exists(), "nothing joins workers that have no hub"
         before = pids(url, 2)
         victim = min(before)
         os.kill(victim, signal.SIGKILL)

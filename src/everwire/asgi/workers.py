@@ -13,13 +13,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from multiprocessing.connection import Connection as Pipe
 from typing import cast
 
 from everwire.asgi.control import Control, check_order, report
 from everwire.asgi.host import Host
 from everwire.asgi.process import FAILED, Options, run
+from everwire.errors import ConfigError, EverwireError
+from everwire.supervised import supervised
 from everwire.websocket.sockets import Where, remove_path
 
 __all__ = ["Supervisor", "Worker", "bound_sockets"]
@@ -78,12 +80,31 @@ def _close(bound: Sequence[Sequence[socket.socket]]) -> None:
             sock.close()
 
 
-def _work(options: Options, sockets: Sequence[socket.socket], pipe: Pipe) -> None:
+Answers = Mapping[str, Callable[[], Awaitable[str]]]
+"""What workers may ask for, before they serve: a function for each question."""
+
+
+def _work(options: Options, sockets: Sequence[socket.socket], pipe: Pipe, workers: int) -> None:
     """What a worker's process runs."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    supervised.workers = workers
+    supervised.ask = functools.partial(_ask, pipe)
     sys.exit(run(options, sockets, on_ready=lambda host: Reporter(host, pipe), parent=parent.sentinel))
+
+
+def _ask(pipe: Pipe, question: str) -> str:
+    """Ask the supervisor; nothing else comes from there before this process serves.
+
+    Raises:
+        ConfigError: it cannot answer; the message says why.
+    """
+    _send(pipe, {"ask": question})
+    answer = json.loads(pipe.recv_bytes())
+    if "error" in answer:
+        raise ConfigError(answer["error"])
+    return str(answer["answer"])
 
 
 class Reporter:
@@ -125,6 +146,12 @@ def _send(pipe: Pipe, what: Mapping[str, object]) -> None:
 class Worker:
     """One process that serves.
 
+    Parameters:
+        options: what it serves, and how.
+        sockets: where it listens.
+        workers: how many there are.
+        answers: what it may ask for.
+
     Attributes:
         ready: done with True when it serves, with False when it has ended before.
         drained: done when it has no clients any more, having been told to send them away; or when it is gone.
@@ -132,14 +159,20 @@ class Worker:
         clients: how many it had when it last said so, having been told to send them away.
     """
 
-    def __init__(self, options: Options, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self, options: Options, sockets: Sequence[socket.socket], *, workers: int, answers: Answers
+    ) -> None:
+        self._answers = answers
+        self._answering: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[bool] = self._loop.create_future()
         self.drained: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self.clients = 0
         self._pipe, theirs = _spawn.Pipe()
-        self._process = _spawn.Process(target=_work, args=(options, sockets, theirs), name="everwire worker")
+        self._process = _spawn.Process(
+            target=_work, args=(options, sockets, theirs, workers), name="everwire worker"
+        )
         self._process.start()
         theirs.close()
         self.pid = cast(int, self._process.pid)
@@ -153,11 +186,21 @@ class Worker:
         except (EOFError, OSError):
             self._loop.remove_reader(self._pipe.fileno())
             return  # its end tells
+        if "ask" in report:
+            self._answering = self._loop.create_task(self._answer(report["ask"]))
         self.clients = report.get("clients", self.clients)
         if report.get("ready") and not self.ready.done():
             self.ready.set_result(True)
         if report.get("done") and not self.drained.done():
             self.drained.set_result(None)
+
+    async def _answer(self, question: str) -> None:
+        try:
+            answer = {"answer": await self._answers[question]() if question in self._answers else ""}
+        except EverwireError as error:
+            answer = {"error": str(error)}
+        if not self.ended.done():
+            _send(self._pipe, answer)
 
     def _on_end(self) -> None:
         self._loop.remove_reader(self._sentinel)
@@ -206,6 +249,7 @@ class Supervisor:
         sockets: those of each worker.
         on_ready: called when all serve.
         on_stop: called when it begins to stop.
+        answers: what workers may ask for.
     """
 
     def __init__(
@@ -215,11 +259,13 @@ class Supervisor:
         *,
         on_ready: Callable[[], object],
         on_stop: Callable[[], object],
+        answers: Answers | None = None,
     ) -> None:
         self._options = options
         self._sockets = sockets
         self._on_ready = on_ready
         self._on_stop = on_stop
+        self._answers = answers or {}
         self._stop = asyncio.Event()
         self._restart = asyncio.Event()
         self._workers: set[Worker] = set()
@@ -277,7 +323,7 @@ class Supervisor:
             await asyncio.gather(*(worker.stop(self._patience) for worker in self._workers))
 
     def _started(self, sockets: Sequence[socket.socket]) -> Worker:
-        worker = Worker(self._options, sockets)
+        worker = Worker(self._options, sockets, workers=len(self._sockets), answers=self._answers)
         self._workers.add(worker)
         worker.ended.add_done_callback(lambda _: self._workers.discard(worker))
         # One that takes the place of another goes on with what that was told.

@@ -144,7 +144,8 @@ class Config(Struct, kw_only=True, forbid_unknown_fields=True):
     """A configuration.
 
     Attributes:
-        engine: where the logs are: ``"memory:"``, ``"sqlite:PATH"``.
+        engine: where the logs are: ``"memory:"``, ``"sqlite:PATH"``, ``"nats://HOST"``, ``"redis://HOST"``;
+            None: as for a hub that names none.
         name: for people.
         insecure: for development: everybody may do everything.
         client: the options of a hub, and of its transports.
@@ -154,7 +155,7 @@ class Config(Struct, kw_only=True, forbid_unknown_fields=True):
         channel: which channels there are.
     """
 
-    engine: str = "memory:"
+    engine: str | None = None
     name: str = ""
     insecure: bool = False
     client: Client = field(default_factory=Client)

@@ -69,7 +69,8 @@ class Draining(Node):
                 spread=spread,
             )
             self._leaving = asyncio.get_running_loop().create_task(self._departure.run())
-            self.logger.info("draining: %d clients are sent away", len(self._open))
+            if self._open:
+                self.logger.info("draining: %d clients are sent away", len(self._open))
         else:
             self._departure.hasten(spread)
         if deadline is not None:

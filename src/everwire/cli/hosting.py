@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessLog",
     "AppDir",
+    "DataDir",
     "DrainSpread",
     "Factory",
     "Fd",
@@ -184,6 +185,18 @@ DrainSpread = Annotated[
 ]
 
 
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        metavar="DIR",
+        envvar="EVERWIRE_DATA_DIR",
+        show_envvar=False,
+        help="Where several workers keep the logs of a hub that names no engine.",
+        rich_help_panel=PANEL,
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosting:
     """How an application is hosted: the options of the command that are for that only."""
@@ -203,6 +216,7 @@ class Hosting:
     timeout_keep_alive: float
     timeout_graceful_shutdown: float | None
     drain_spread: float | None
+    data_dir: Path
     ssl_cert: Path | None
     ssl_key: Path | None
     config: Path | None
@@ -219,26 +233,26 @@ def use_config(config: Path, *, insecure: bool, workers: int, check: bool) -> tu
     """Have the hub of a configuration served: return where it is, as an application, and if it is insecure.
 
     Raises:
-        BadParameter: the configuration is not right, or several workers are asked for.
+        BadParameter: the configuration is not right, or not for several workers.
         Exit: it was to be checked only.
     """
     from everwire.channels.config import load_config
     from everwire.cli.configured import CONFIG, hub
+    from everwire.supervised import supervised
 
     if insecure:
         os.environ["EVERWIRE_INSECURE"] = "true"
     os.environ[CONFIG] = str(config.resolve())
     try:
-        is_insecure = load_config(config).insecure
+        found = load_config(config)
+        supervised.workers = workers
         hub()
     except ConfigError as error:
         raise BadParameter(str(error)) from None
     if check:
         typer.echo(f"{config} is right")
         raise typer.Exit
-    if workers > 1:
-        raise BadParameter("a hub keeps its sessions in one process; leave out --workers")
-    return "everwire.cli.configured:hub", is_insecure
+    return "everwire.cli.configured:hub", found.insecure
 
 
 def use_engine(url: str) -> None:
@@ -315,17 +329,24 @@ async def _supervise(
 ) -> int:
     from everwire.asgi.process import configure_logging
     from everwire.asgi.workers import Supervisor, bound_sockets
+    from everwire.cli.embedded import EmbeddedServer
 
     configure_logging(options.log_level)
-    workers: Callable[..., Supervisor] = Supervisor
+    embedded = EmbeddedServer(hosting.data_dir)
+    workers: Callable[..., Supervisor] = functools.partial(Supervisor, answers={"engine": embedded.url})
     if hosting.reload:
         from everwire.asgi.reload import Reloader
 
         workers = functools.partial(Reloader, directories=hosting.reload_dirs or [hosting.app_dir])
     async with bound_sockets(hosting.workers, **place) as sockets:
-        return await workers(
-            options, sockets, on_ready=lambda: announce.ready(sockets[0]), on_stop=announce.stop
-        ).run()
+
+        def ready() -> None:
+            announce.ready(sockets[0], joined=embedded.folder if embedded.started else None)
+
+        try:
+            return await workers(options, sockets, on_ready=ready, on_stop=announce.stop).run()
+        finally:
+            await embedded.close()
 
 
 def _place(settings: Settings, fd: int | None) -> dict[str, Any]:
@@ -378,8 +399,10 @@ class _Announcement:
         """Print where the application is that this process serves."""
         self.ready(host.sockets, host.websocket_path)
 
-    def ready(self, sockets: Sequence[socket.socket], websocket_path: str = "") -> None:
-        """Print where the application is."""
+    def ready(
+        self, sockets: Sequence[socket.socket], websocket_path: str = "", *, joined: Path | None = None
+    ) -> None:
+        """Print where the application is; *joined*: the data of the server that joins the workers."""
         settings = self._settings
         if self._hosting.fd is not None:
             name: tuple[Any, ...] | str = sockets[0].getsockname()
@@ -395,6 +418,8 @@ class _Announcement:
         notes = describe(settings)
         if self._hosting.workers > 1:
             notes[0] = f"{self._hosting.workers} workers, {notes[0]}"
+        if joined is not None:
+            notes.append(f"the workers' channels are kept in {joined}, by a nats-server of their own")
         if self._hosting.reload:
             watched = ", ".join(str(path) for path in self._hosting.reload_dirs or [self._hosting.app_dir])
             notes.append(f"starts anew when Python files in {watched} change")

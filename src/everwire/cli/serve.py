@@ -80,6 +80,7 @@ def serve(
     timeout_keep_alive: hosting.TimeoutKeepAlive = 5.0,
     timeout_graceful_shutdown: hosting.TimeoutGracefulShutdown = None,
     drain_spread: hosting.DrainSpread = None,
+    data_dir: hosting.DataDir = Path(".everwire"),
 ) -> None:
     """Serve an ASGI application; without one, pages to try WebSockets and channels from, with a hub."""
     if engine is not None:
@@ -127,6 +128,7 @@ def serve(
             timeout_keep_alive=timeout_keep_alive,
             timeout_graceful_shutdown=timeout_graceful_shutdown,
             drain_spread=options.parse_duration(drain_spread),
+            data_dir=data_dir,
             ssl_cert=ssl_cert,
             ssl_key=ssl_key,
             config=config,
