@@ -95,7 +95,7 @@ def test_many_small_channels_by_hand() -> None:
         target=0.5,
         spare=1,
         egress_cost=0.1,
-        connect_rate=100,
+        connection_rate_limit=100,
     )
     plan = make_plan(load, ROUND, ROUND_ENGINES)
     # Processor: deliveries 40,000 x 10 us = 0.4; publishing 20,000 x 100 us = 2; pings 40,000 x 20 us = 0.8;

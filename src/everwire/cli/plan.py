@@ -71,7 +71,7 @@ def plan(
         str, typer.Option(metavar="TIME", help="How long a client stays connected: 90s, 30m, 8h.")
     ] = "30m",
     ping_interval: Annotated[float, typer.Option(metavar="SECONDS", help="Seconds between pings.")] = 25.0,
-    connect_rate: Annotated[
+    connection_rate_limit: Annotated[
         str, typer.Option(metavar="N", help="Clients a second that a process lets in; 0: all it can.")
     ] = "0",
     target: Annotated[
@@ -104,7 +104,7 @@ def plan(
         "descriptors": int(_number("descriptors", descriptors)),
         "session_time": _seconds(session_time),
         "ping_interval": ping_interval,
-        "connect_rate": _number("connect-rate", connect_rate),
+        "connection_rate_limit": _number("connection-rate-limit", connection_rate_limit),
         "target": target,
         "spare": spare,
         "egress_cost": egress_cost,

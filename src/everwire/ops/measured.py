@@ -55,24 +55,41 @@ def _check(figures: Any) -> None:
 
 ENGINES = {
     "memory": EngineCosts(
-        publish_us=22, receive_us=0, publish_rate=0, deliver_rate=0, record_bytes=400, replicas=1, processes=1
+        publish_us=22,
+        receive_us=0,
+        publish_rate=0,
+        deliver_rate=0,
+        record_bytes=333,
+        replicas=1,
+        processes=1,
     ),
     "sqlite": EngineCosts(
-        publish_us=90, receive_us=6, publish_rate=0, deliver_rate=0, record_bytes=100, replicas=1, processes=1
+        publish_us=115,
+        receive_us=0,
+        publish_rate=0,
+        deliver_rate=0,
+        record_bytes=49,
+        replicas=1,
+        processes=1,
     ),
     "nats": EngineCosts(
-        publish_us=85,
-        receive_us=20,
-        publish_rate=50_000,
-        deliver_rate=200_000,
-        record_bytes=150,
+        publish_us=17,
+        receive_us=8,
+        publish_rate=28_800,
+        deliver_rate=1_000_000,
+        record_bytes=74,
         replicas=3,
     ),
     "redis": EngineCosts(
-        publish_us=46, receive_us=20, publish_rate=16_000, deliver_rate=100_000, record_bytes=150, replicas=2
+        publish_us=16,
+        receive_us=7,
+        publish_rate=30_600,
+        deliver_rate=1_000_000,
+        record_bytes=52,
+        replicas=2,
     ),
 }
-"""By name. Sources: docs/reference/engine.md."""
+"""By name; where the figures come from, docs/explanation/sizing.md says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ class Load:
         descriptors: files and sockets that one process may have open.
         session_time: seconds that a client stays connected, on average.
         ping_interval: seconds between pings.
-        connect_rate: clients a second that one process lets in; 0: as many as it can.
+        connection_rate_limit: clients a second that one process lets in; 0: as many as it can.
         target: the share of each limit that is used; the rest is for peaks.
         spare: nodes more than it takes, so that as many may fail.
         egress_cost: of 10^9 bytes that leave; 0: not known.
@@ -68,7 +68,7 @@ class Load:
     descriptors: int = 1 << 20
     session_time: float = 1800.0
     ping_interval: float = 25.0
-    connect_rate: float = 0.0
+    connection_rate_limit: float = 0.0
     target: float = 0.6
     spare: int = 1
     egress_cost: float = 0.0
@@ -297,8 +297,8 @@ class _Planner:
         out = 0.0 if engine.processes else load.rate * followers
         stored = load.size + engine.record_bytes
         accepts = 1e6 / max(measured.recover_us, 0.001)
-        if load.connect_rate:
-            accepts = min(accepts, load.connect_rate)
+        if load.connection_rate_limit:
+            accepts = min(accepts, load.connection_rate_limit)
         left = processes - load.cpus if nodes > 1 else processes
         plan = Plan(
             nodes=nodes,
@@ -342,7 +342,7 @@ def _with_notes(plan: Plan, load: Load, engine: EngineCosts) -> Plan:
     if plan.engine_servers > engine.replicas:
         notes.append(
             f"one server of the engine is not enough: {plan.engine_servers // engine.replicas} share the "
-            "channels between them"
+            "channels between them, Redis Cluster by name, NATS by namespace"
         )
     if plan.connections_per_process > PROXY_PORTS:
         notes.append(
