@@ -179,6 +179,7 @@ def test_what_was_published_outlives_every_process(run: Run, tmp_path: Path) -> 
 ORPHAN = """
 import asyncio, os, sys
 from pathlib import Path
+from everwire.cli import embedded
 
 embedded._end_with = lambda parent: None
 
