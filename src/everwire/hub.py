@@ -89,7 +89,9 @@ class Hub(hub.Hub):
         self._application: HubApplication | None = None
         self._sampler = Sampler()
         self.metrics = HubMetrics(self, self._sampler)
-        self._exporter = Exporter(self.metrics, metrics_address) if metrics_address else None
+        # A worker that takes the place of another begins before that ends.
+        ports = 2 * supervised.workers if supervised.workers > 1 else 1
+        self._exporter = Exporter(self.metrics, metrics_address, ports=ports) if metrics_address else None
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str]) -> Self:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import httpx
 import prometheus_client
 import pytest
 from client.places import OPEN, Cutter, client, served
+from commands import everwire as everwire_command
 from conftest import Run
 from docs.pages import DOCS, tables
+from engines.servers import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 import everwire
@@ -77,6 +81,19 @@ def test_what_clients_do_is_counted(run: Run) -> None:
     run(main)
 
 
+def test_who_comes_too_fast_is_counted(run: Run) -> None:
+    async def main() -> None:
+        hub = Hub(connection_rate_limit=1, allow_anonymous_connect_without_token=True)
+        async with served(hub) as port:
+            url = f"ws://127.0.0.1:{port}/connection/websocket"
+            async with everwire.connect(url, proxy=None):
+                with pytest.raises(everwire.InvalidStatus):
+                    await everwire.connect(url, proxy=None)
+            assert (hub.counts.turned_away, hub.counts.opened) == (1, 1)
+
+    run(main)
+
+
 def test_publications_that_fail_are_counted(run: Run) -> None:
     async def main() -> None:
         hub = Hub("memory:?max_logs=1", api_key=KEY)
@@ -132,6 +149,27 @@ def test_a_port_of_their_own(run: Run, unused_tcp_port: int) -> None:
                 await other.start()
 
     run(main)
+
+
+def test_workers_have_a_port_each(tmp_path: Path) -> None:
+    # Four ports in a row, of which the first is free at least.
+    first = free_port()
+    (tmp_path / "app.py").write_text(
+        "import everwire\n"
+        f"hub = everwire.Hub(metrics_address='127.0.0.1:{first}', insecure=True, name='one of two')\n"
+    )
+    args = ("serve", "app:hub", "--workers", "2", "--port", "0", "--data-dir", tmp_path / "data")
+    with everwire_command(*args, cwd=tmp_path) as program:
+        program.wait_for("Ctrl-C")
+        ports = {int(port) for port in re.findall(r"metrics are at http://127.0.0.1:(\d+)/", program.output)}
+        assert len(ports) == 2
+        assert ports <= set(range(first, first + 4))
+        nodes = set()
+        for port in ports:
+            text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            nodes |= set(re.findall(r'everwire_node_info\{.*name="one of two",node="([^"]+)"', text))
+        assert len(nodes) == 2
+        assert program.stop(signal.SIGTERM) == 0
 
 
 @pytest.mark.parametrize(

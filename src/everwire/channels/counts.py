@@ -15,6 +15,8 @@ class Counts:
 
     Attributes:
         opened: sessions that transports have begun.
+        turned_away: clients that were answered with 503 before that, since they came too fast, or to a node
+            that is drained.
         subscriptions: those that there are now.
         refused: of those, at *connection_limit*, or while the hub closes.
         messages_received, bytes_received: commands of clients.
@@ -44,12 +46,14 @@ class Counts:
         "recovered",
         "refused",
         "subscriptions",
+        "turned_away",
         "unrecovered",
     )
 
     def __init__(self) -> None:
         self.opened = 0
         self.refused = 0
+        self.turned_away = 0
         self.subscriptions = 0
         self.messages_received = 0
         self.bytes_received = 0

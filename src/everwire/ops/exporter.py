@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from importlib.util import find_spec
 from urllib.parse import urlsplit
@@ -23,15 +24,17 @@ class Exporter:
     Parameters:
         metrics: what is served.
         address: ``HOST:PORT``; the port 0 takes a free one.
+        ports: how many ports are tried from that one on, for one that is free.
 
     Raises:
         ConfigError: it is no address, or the package for metrics is missing.
     """
 
-    def __init__(self, metrics: HubMetrics, address: str) -> None:
+    def __init__(self, metrics: HubMetrics, address: str, *, ports: int = 1) -> None:
         self._metrics = metrics
         self._host, self._port = parse_address(address)
         self._address = address
+        self._ports = ports
         self._server: Server | None = None
         if find_spec("prometheus_client") is None:
             raise ConfigError(
@@ -49,12 +52,15 @@ class Exporter:
         Raises:
             ConfigError: the address cannot be had.
         """
-        try:
-            self._server = await serve(
-                _nothing, self._host, self._port, process_request=self._answer, server_header=None
-            )
-        except OSError as error:
-            raise ConfigError(f"metrics_address {self._address}: {error}") from error
+        for port in range(self._port, self._port + self._ports):
+            try:
+                self._server = await serve(
+                    _nothing, self._host, port, process_request=self._answer, server_header=None
+                )
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or port == self._port + self._ports - 1:
+                    raise ConfigError(f"metrics_address {self._address}: {error}") from error
         host = f"[{self._host}]" if ":" in self._host else self._host
         logger.info("metrics are at http://%s:%d/metrics", host, self.port)
 

@@ -134,6 +134,7 @@ class HubMetrics:
         yield "process_cpu_seconds", "Processor time used.", time.process_time()
         yield "everwire_connections_opened", "Sessions that were begun.", counts.opened
         yield "everwire_connections_refused", "Sessions refused at connection_limit.", counts.refused
+        yield "everwire_connections_turned_away", "Clients answered with 503.", counts.turned_away
         yield "everwire_messages_received", "Commands of clients.", counts.messages_received
         yield "everwire_received_bytes", "Bytes of them.", counts.bytes_received
         yield "everwire_messages_sent", "Answers and pushes to clients.", counts.messages_sent

@@ -138,10 +138,14 @@ class HubApplication:
         Raises:
             HandshakeError: the hub is being drained, or they come too fast.
         """
-        if self.hub.draining:
-            raise HandshakeError("this node sends its clients elsewhere: come again", 503, retry_after=1)
-        if self._rate_limit is not None:
-            self._rate_limit.admit()
+        try:
+            if self.hub.draining:
+                raise HandshakeError("this node sends its clients elsewhere: come again", 503, retry_after=1)
+            if self._rate_limit is not None:
+                self._rate_limit.admit()
+        except HandshakeError:
+            self.hub.counts.turned_away += 1
+            raise
 
     def open(self, carrier: Carrier, origin: Origin) -> Session:
         """Begin a session over a carrier."""
