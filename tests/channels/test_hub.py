@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from conftest import Run
+from msgspec import Raw
 
 from channels.peer import Peer, a_hub, settled
 from channels.test_subscribing import connected, open_hub
 from everwire.channels import following
 from everwire.channels.context import Credentials
 from everwire.channels.engine import Position
+from everwire.channels.hub import Hub
 from everwire.errors import (
     BadRequest,
     CommandError,
@@ -22,6 +24,7 @@ from everwire.errors import (
     EngineError,
     UnknownChannel,
 )
+from everwire.wire.messages import Publication
 
 
 def test_publishing_returns_positions(run: Run) -> None:
@@ -104,6 +107,47 @@ def test_who_follows_too_slowly_reads_on_from_the_log(run: Run, monkeypatch: pyt
                 with pytest.raises(Disconnected) as ended:
                     await anext(lost)
                 assert ended.value.code == 3008
+
+    run(main)
+
+
+def comes(hub: Hub, offset: int, *, previous: int, epoch: str) -> None:
+    """Have a publication come from the engine."""
+    publication = Publication(data=Raw(b"%d" % offset), offset=offset)
+    hub.on_publication("a", publication, Position(offset, epoch), previous, False)
+
+
+def test_what_was_read_before_it_has_come_comes_once(run: Run) -> None:
+    async def main() -> None:
+        async with open_hub(history=10) as hub, hub.subscribe("a") as first:
+            position = await hub.publish("a", 1)
+            await hub.engine.unsubscribe("a")
+            await hub.publish("a", 2)
+            async with hub.subscribe("a", since=position) as late:
+                assert (await anext(late)).offset == 2
+                comes(hub, 2, previous=1, epoch=position.epoch)
+                comes(hub, 3, previous=2, epoch=position.epoch)
+                assert (await anext(late)).offset == 3
+                assert [(await anext(first)).offset for _ in range(3)] == [1, 2, 3]
+
+    run(main)
+
+
+def test_what_was_read_and_is_lost_by_a_failover_is_told(run: Run) -> None:
+    async def main() -> None:
+        async with open_hub(history=10) as hub, hub.subscribe("a") as behind:
+            position = await hub.publish("a", 1)
+            await hub.engine.unsubscribe("a")
+            await hub.publish("a", 2)
+            async with hub.subscribe("a", since=position) as ahead:
+                assert (await anext(ahead)).offset == 2
+                await hub.publish("a", 3)
+                await hub.remove_history("a")
+                # Another server has the log now, which has never had the second.
+                comes(hub, 9, previous=1, epoch=position.epoch)
+                assert [(await anext(behind)).offset for _ in range(2)] == [1, 9]
+                with pytest.raises(Disconnected):
+                    await anext(ahead)
 
     run(main)
 

@@ -42,8 +42,8 @@ class GatedEngine(MemoryEngine):
 
 
 class Bench:
-    def __init__(self) -> None:
-        self.engine = GatedEngine()
+    def __init__(self, engine: GatedEngine | None = None) -> None:
+        self.engine = engine or GatedEngine()
         self.counts = Counts()
         self.tasks: set[asyncio.Task[None]] = set()
         self.reader = Reader(self.engine, self.counts, self.spawn)
@@ -106,6 +106,31 @@ def test_a_merged_read_is_what_each_would_have_read(
             assert bench.counts.engine_reads <= len({tuple(each.items()) for each in asked})
 
     asyncio.run(main())
+
+
+def test_who_has_what_a_failover_has_lost_is_told_though_others_read_with_it(run: Run) -> None:
+    class FailedOver(GatedEngine):
+        async def history(self, channel: str, **options: Any) -> HistoryPage:
+            page = await super().history(channel, **options)
+            kept = [each for each in page.publications if each.offset != 7]
+            since = options.get("since")
+            return HistoryPage(kept, page.top, page.complete and (since is None or since.offset != 7))
+
+    async def main() -> None:
+        bench = Bench(FailedOver())
+        async with bench:
+            await bench.publish(10)
+            epoch = (await bench.engine.history("news", log=LOG, limit=0)).top.epoch
+            pages = await asyncio.gather(
+                *(
+                    bench.reader.read("news", LOG, since=Position(offset, epoch))
+                    for offset in (5, 6, 7, 8, 10)
+                )
+            )
+            assert [page.complete for page in pages] == [True, True, False, True, True]
+            assert [each.offset for each in pages[1].publications] == [8, 9, 10]
+
+    run(main)
 
 
 def test_thousands_who_come_back_cost_one_read(run: Run) -> None:

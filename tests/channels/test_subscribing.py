@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Run
+from msgspec import Raw
 
 from channels.peer import Ended, Peer, Refused, a_hub, settled
 from everwire.channels.context import Context, Credentials
@@ -423,6 +424,28 @@ def test_a_gap_on_the_way_is_told_at_once(run: Run) -> None:
                 "subscribe", channel="a", recover=True, epoch=position.epoch, offset=1
             )
             assert [each["data"] for each in reply["publications"]] == [2, 3]
+
+    run(main)
+
+
+def test_who_has_read_further_than_what_has_come_is_told_if_that_is_lost(run: Run) -> None:
+    async def main() -> None:
+        async with open_hub(history=100) as hub:
+            behind, ahead = await connected(hub), await connected(hub)
+            await behind.ask("subscribe", channel="a")
+            first = await hub.publish("a", 1)
+            assert await behind.publications(1) == [1]
+            await hub.engine.unsubscribe("a")
+            await hub.publish("a", 2)
+            await hub.engine.subscribe("a")
+            reply = await ahead.ask("subscribe", channel="a", recover=True, epoch=first.epoch, offset=1)
+            assert [each["data"] for each in reply["publications"]] == [2]
+            # The second is lost with the server that had it: what follows comes after the first.
+            third = Publication(data=Raw(b"3"), offset=9)
+            hub.on_publication("a", third, Position(9, first.epoch), 1, False)
+            assert await behind.publications(1) == [3]
+            [push] = await ahead.pushes(1)
+            assert push == {"channel": "a", "unsubscribe": {"code": 2500, "reason": "insufficient state"}}
 
     run(main)
 

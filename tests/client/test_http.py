@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from itertools import pairwise
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from everwire.client.http import Events, Messages, Splitter, delimited
-from everwire.client.links import LinkClosed
+from everwire.client.http import Events, Messages, Splitter, delimited, http_client, usual_context
+from everwire.client.links import LinkClosed, LinkOptions
 from everwire.errors import WireError
+from everwire.wire.formats import codec
 
 cuts = st.lists(st.integers(0, 400), max_size=12).map(sorted)
 
@@ -55,6 +58,21 @@ def test_a_frame_without_end_is_too_big(kind: type[Splitter]) -> None:
     with pytest.raises(LinkClosed) as caught:
         splitter.feed(b"x" * 11)
     assert caught.value.code == 1009
+
+
+def test_authorities_are_read_once_however_often_a_client_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bool] = []
+
+    def create(*, trust_env: bool) -> ssl.SSLContext:
+        read.append(trust_env)
+        return ssl.create_default_context()
+
+    monkeypatch.setattr(httpx, "create_ssl_context", create)
+    usual_context.cache_clear()
+    for _ in range(3):
+        http_client(LinkOptions(codec=codec("json"), connect={}))
+    assert read == [False]
+    usual_context.cache_clear()
 
 
 def test_a_length_without_end_is_malformed() -> None:

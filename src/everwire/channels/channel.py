@@ -42,8 +42,8 @@ class Encoding(NamedTuple):
 class Follower(Protocol):
     """Who follows a channel in this process."""
 
-    def push(self, publication: Publication, position: Position) -> None:
-        """There is a publication."""
+    def push(self, publication: Publication, position: Position, previous: int) -> None:
+        """There is a publication, after the one at *previous*."""
         ...
 
     def lost(self) -> None:
@@ -267,7 +267,7 @@ class Channel:
                 if each in self._direct:
                     self._deliver_alone(each, frames, position, previous)
         for follower in list(self._followers):
-            follower.push(publication, position)
+            follower.push(publication, position, previous)
         if self.rule.options.allowed_delta_types:
             self.last = publication
 
@@ -297,6 +297,10 @@ class Channel:
             subscription.since = 0
         if since and position.offset <= since:
             self._settle(subscription)
+            return
+        if since and previous != since:
+            # It was ahead of what had come here, by what a failover of the engine has lost since.
+            subscription.lose()
             return
         if subscription.filter is not None and not subscription.filter(publication.tags):
             # The next difference would be from a publication that this subscriber does not have.

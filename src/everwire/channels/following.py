@@ -43,6 +43,8 @@ class Following:
         self._waiter: asyncio.Future[None] | None = None
         self._begun = False
         self._behind = False
+        self._ahead = 0
+        """The offset up to which the log was read, as long as that much has not come here."""
         self._problem: DisconnectCode | None = None
 
     async def __aenter__(self) -> Following:
@@ -103,6 +105,7 @@ class Following:
                     self._seen(channel, page.top)
                     self.position = page.top
                     self._drop_until(page.top.offset)
+                    self._look_ahead(page.top.offset)
         except BaseException:
             self.close()
             raise
@@ -125,6 +128,7 @@ class Following:
         if self._behind:
             self._queue.clear()
         self._drop_until(newest)
+        self._look_ahead(newest)
         self._queue.extendleft(reversed(read))
 
     def _seen(self, channel: Channel, top: Position) -> None:
@@ -135,12 +139,29 @@ class Following:
         while self._queue and self._queue[0][1].offset <= offset:
             self._queue.popleft()
 
+    def _look_ahead(self, read: int) -> None:
+        """Remember how far the log was read if what follows is still to come."""
+        position = self._channel.position if self._channel is not None else None
+        came = self._queue[-1][1].offset if self._queue else 0
+        if position is not None:
+            came = max(came, position.offset)
+        self._ahead = read if came < read else 0
+
     # What the channel tells
 
-    def push(self, publication: Publication, position: Position) -> None:
-        """There is a publication."""
+    def push(self, publication: Publication, position: Position, previous: int) -> None:
+        """There is a publication, after the one at *previous*."""
         if self._behind or self._problem is not None:
             return
+        if self._ahead and position.epoch:
+            if position.offset <= self._ahead:
+                self._ahead = 0 if position.offset == self._ahead else self._ahead
+                return
+            ahead, self._ahead = self._ahead, 0
+            if previous != ahead:
+                # A failover of the engine has lost what was read.
+                self.lost()
+                return
         if len(self._queue) >= MAX_AHEAD:
             if not position.epoch:
                 self._problem = DisconnectCode.SLOW

@@ -175,15 +175,15 @@ def _part_of(page: HistoryPage, want: Want, first: Want, limit: int) -> HistoryP
     top, publications = page.top, page.publications
     if want.since is None or want.since.epoch not in ("", top.epoch) or want.begin > top.offset:
         return HistoryPage([], top, False)
-    part = publications[bisect_right(publications, want.begin, key=_offset_of) :]
+    index = bisect_right(publications, want.begin, key=_offset_of)
+    part = publications[index:]
     if 0 < want.limit <= len(part):
         part = part[: want.limit]
     elif 0 < limit <= len(publications):
         return None
-    complete = page.complete
-    if not complete and want.begin != first.begin:
-        # The oldest go first: after one that is there, none has gone.
-        complete = want.begin == top.offset or (bool(publications) and want.begin >= publications[0].offset)
-        if not complete:
-            return None
-    return HistoryPage(part, top, complete)
+    if want.begin == first.begin:
+        return HistoryPage(part, top, page.complete)
+    # The oldest go first: after one that is there, none has gone. Who has one that is not there may have it
+    # from before a failover in which it was lost.
+    there = want.begin == top.offset or (index > 0 and publications[index - 1].offset == want.begin)
+    return HistoryPage(part, top, True) if there else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import ssl
 from collections.abc import AsyncIterator
-from typing import Any
 
 import msgspec
 
@@ -281,15 +282,19 @@ def http_client(options: LinkOptions) -> httpx.AsyncClient:
     given = options.connect
     context, proxy = given.get("ssl"), given.get("proxy")
     headers = given.get("additional_headers")
-    settings: dict[str, Any] = {}
-    if context is not None and context is not True:
-        settings["verify"] = context
+    from_environment = proxy is True
     return httpx.AsyncClient(
+        verify=usual_context(from_environment) if context is None or context is True else context,
         headers=[] if headers is None else list(Headers(headers).raw_items()),
         # The protocol's pings say whether a stream lives.
         timeout=httpx.Timeout(given.get("open_timeout"), read=None),
-        trust_env=proxy is True,
+        trust_env=from_environment,
         proxy=proxy if isinstance(proxy, str) else None,
         follow_redirects=True,
-        **settings,
     )
+
+
+@functools.cache
+def usual_context(from_environment: bool) -> ssl.SSLContext:
+    """The context for TLS if none was given. To read all authorities is most of the work of connecting."""
+    return httpx.create_ssl_context(trust_env=from_environment)
