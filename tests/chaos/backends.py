@@ -13,7 +13,10 @@ from typing import Any, ClassVar
 from engines.redis_servers import RedisServer, Sentinel
 from engines.servers import HOST, NatsServer, Server, nats_cluster
 
-__all__ = ["BACKENDS", "Backend"]
+__all__ = ["BACKENDS", "TIMEOUT", "Backend"]
+
+TIMEOUT = 3
+"""Seconds that nodes wait for their engine."""
 
 PATIENCE = 40.0
 """Seconds that servers may take until they agree again: a sentinel alone takes ten to demote a master."""
@@ -97,7 +100,7 @@ class Redis(Backend):
     shared = True
 
     def url(self, ports: Sequence[int]) -> str:
-        return f"redis://{HOST}:{ports[0]}?timeout=3"
+        return f"redis://{HOST}:{ports[0]}?timeout={TIMEOUT}"
 
     async def leader(self) -> Server:
         return self._server
@@ -116,7 +119,7 @@ class RedisSentinel(Backend):
 
     def url(self, ports: Sequence[int]) -> str:
         replicas = f"&wait_replicas={self._wait_replicas}" if self._wait_replicas else ""
-        return f"redis+sentinel://{HOST}:{ports[0]}/main?timeout=3{replicas}"
+        return f"redis+sentinel://{HOST}:{ports[0]}/main?timeout={TIMEOUT}{replicas}"
 
     async def leader(self) -> Server:
         return await asyncio.to_thread(self._leader)
@@ -170,7 +173,7 @@ class Nats(Backend):
 
     def url(self, ports: Sequence[int]) -> str:
         servers = ",".join(f"{HOST}:{port}" for port in ports)
-        return f"nats://{servers}?replicas={len(ports)}&timeout=3"
+        return f"nats://{servers}?replicas={len(ports)}&timeout={TIMEOUT}"
 
     async def leader(self) -> Server:
         leader: Server = await _until(self._leader)

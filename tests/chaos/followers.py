@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
@@ -21,9 +22,6 @@ from everwire.wire.messages import Command, ConnectRequest, Publication, Reply, 
 HOST = "127.0.0.1"
 PAUSE = 0.05
 """Seconds before a follower comes back."""
-SILENCE = 3.0
-"""Seconds without anything after which a connection is taken to be lost: the server pings each second."""
-
 START = Position(0, "")
 Lost = (OSError, httpx.HTTPError, everwire.EverwireError, TimeoutError)
 
@@ -57,12 +55,18 @@ class Follower:
         transport: its name in the table.
         got: by channel.
         connections: how often it has connected.
+        silence: seconds without anything after which a connection is taken to be lost.
+
+    Parameters:
+        ping: seconds between two pings of the server.
     """
 
     transport = ""
 
-    def __init__(self, port: int, channels: tuple[str, ...]) -> None:
+    def __init__(self, port: int, channels: tuple[str, ...], *, ping: float) -> None:
         self.port = port
+        self.ping = ping
+        self.silence = 1 + 2 * ping
         self.got = {channel: Got() for channel in channels}
         self.connections = 0
 
@@ -84,8 +88,10 @@ class Follower:
 class ClientFollower(Follower):
     """By the client of the library."""
 
-    def __init__(self, port: int, channels: tuple[str, ...], transport: str, format: Any) -> None:
-        super().__init__(port, channels)
+    def __init__(
+        self, port: int, channels: tuple[str, ...], transport: str, format: Any, *, ping: float
+    ) -> None:
+        super().__init__(port, channels, ping=ping)
         self.transport = f"Client, {transport}, {format}"
         self._kind = transport
         self._format = format
@@ -95,10 +101,10 @@ class ClientFollower(Follower):
             self.url("websocket", "ws"),
             format=self._format,
             transports=(self._kind,),
-            timeout=SILENCE,
-            open_timeout=SILENCE,
+            timeout=self.silence,
+            open_timeout=self.silence,
             ready_timeout=None,
-            max_ping_delay=1.0,
+            max_ping_delay=self.ping,
             min_reconnect_delay=PAUSE,
             max_reconnect_delay=0.5,
         )
@@ -142,8 +148,14 @@ class RawWebSocketFollower(Follower):
         got = self.got[channel]
         since = f"{got.position.offset},{got.position.epoch}".rstrip(",")
         uri = f"{self.url('raw/' + channel, 'ws')}?since={since}"
-        options = {"open_timeout": SILENCE, "ping_interval": 1.0, "ping_timeout": 1.0, "close_timeout": 0.5}
-        async with everwire.connect(uri, **options) as ws:  # type: ignore[arg-type]
+        connecting = everwire.connect(
+            uri,
+            open_timeout=self.silence,
+            close_timeout=0.5,
+            ping_interval=self.ping,
+            ping_timeout=self.ping,
+        )
+        async with connecting as ws:
             self.connections += 1
             try:
                 async for message in ws:
@@ -165,7 +177,7 @@ class EventSourceFollower(Follower):
                 group.create_task(self._follow(channel))
 
     async def _follow(self, channel: str) -> None:
-        async with http_client() as http:
+        async with http_client(self.silence) as http:
             while True:
                 with contextlib.suppress(*Lost):
                     await self._once(http, channel)
@@ -202,23 +214,22 @@ async def events(response: httpx.Response) -> AsyncIterator[dict[str, str]]:
                 event = {}
 
 
-def http_client() -> httpx.AsyncClient:
-    """A client that gives up a connection that is silent."""
-    return httpx.AsyncClient(
-        timeout=SILENCE, trust_env=False, limits=httpx.Limits(max_keepalive_connections=2)
-    )
+def http_client(silence: float) -> httpx.AsyncClient:
+    """A client that gives up a connection that is silent for so many seconds."""
+    limits = httpx.Limits(max_keepalive_connections=2)
+    return httpx.AsyncClient(timeout=silence, trust_env=False, verify=False, limits=limits)
 
 
 class LongPollFollower(Follower):
     """By a tunnel and long polls. A poll that is lost is repeated; numbers tell what has come already."""
 
-    def __init__(self, port: int, channels: tuple[str, ...], format: str) -> None:
-        super().__init__(port, channels)
+    def __init__(self, port: int, channels: tuple[str, ...], format: str, *, ping: float) -> None:
+        super().__init__(port, channels, ping=ping)
         self.transport = f"long poll, {format}"
         self._codec = codec(format)
 
     async def run(self) -> None:
-        async with http_client() as http:
+        async with http_client(self.silence) as http:
             while True:
                 with contextlib.suppress(*Lost):
                     await Tunnel(http, self).follow()
@@ -335,25 +346,26 @@ def records(body: bytes) -> list[Record]:
     return found
 
 
-KINDS: tuple[Callable[[int, tuple[str, ...]], Follower], ...] = (
-    lambda port, channels: ClientFollower(port, channels, "websocket", "json"),
-    lambda port, channels: ClientFollower(port, channels, "websocket", "protobuf"),
-    lambda port, channels: ClientFollower(port, channels, "http_stream", "json"),
-    lambda port, channels: ClientFollower(port, channels, "http_stream", "protobuf"),
-    lambda port, channels: ClientFollower(port, channels, "sse", "json"),
-    lambda port, channels: LongPollFollower(port, channels, "json"),
-    lambda port, channels: LongPollFollower(port, channels, "protobuf"),
+KINDS: tuple[Callable[..., Follower], ...] = (
+    functools.partial(ClientFollower, transport="websocket", format="json"),
+    functools.partial(ClientFollower, transport="websocket", format="protobuf"),
+    functools.partial(ClientFollower, transport="http_stream", format="json"),
+    functools.partial(ClientFollower, transport="http_stream", format="protobuf"),
+    functools.partial(ClientFollower, transport="sse", format="json"),
+    functools.partial(LongPollFollower, format="json"),
+    functools.partial(LongPollFollower, format="protobuf"),
     EventSourceFollower,
     RawWebSocketFollower,
 )
 """A follower over each transport."""
 
 
-def follower(number: int, port: int, channels: tuple[str, ...], *, dense: bool) -> Follower:
+def follower(number: int, port: int, channels: tuple[str, ...], *, ping: float, dense: bool) -> Follower:
     """The follower of this number: each transport has its turn.
 
     Parameters:
+        ping: seconds between two pings of the server.
         dense: whether offsets have no gaps. Raw WebSockets do not tell them: without that, none is used.
     """
     kinds = KINDS if dense else KINDS[:-1]
-    return kinds[number % len(kinds)](port, channels)
+    return kinds[number % len(kinds)](port, channels, ping=ping)

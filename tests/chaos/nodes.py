@@ -23,6 +23,7 @@ class Node:
     Parameters:
         engine: the URL of its engine.
         history: publications in a channel's log.
+        ping: seconds between two pings for its clients.
         log: a file for what it says.
 
     Attributes:
@@ -30,10 +31,10 @@ class Node:
         kills: how often it was killed.
     """
 
-    def __init__(self, engine: str, history: int, log: Path) -> None:
+    def __init__(self, engine: str, history: int, ping: float, log: Path) -> None:
         self.port = free_port()
         self.kills = 0
-        self._command = (sys.executable, str(PROGRAM), str(self.port), engine, str(history))
+        self._command = (sys.executable, str(PROGRAM), str(self.port), engine, str(history), str(ping))
         self._log = log
 
     async def start(self) -> None:

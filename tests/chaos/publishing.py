@@ -41,10 +41,16 @@ class Publication:
 
 @dataclass(slots=True)
 class Ledger:
-    """All that was published, by value: values differ, and those of a publisher rise."""
+    """All that was published, by value: values differ, and those of a publisher rise.
+
+    Attributes:
+        acknowledged: how many were.
+        failed_at: when a try has failed last, in the time of the loop.
+    """
 
     publications: dict[int, Publication] = field(default_factory=dict[int, Publication])
     acknowledged: int = 0
+    failed_at: float = 0.0
 
     def add(self, publication: Publication) -> int:
         """A publication is about to be tried; its value."""
@@ -62,6 +68,7 @@ async def publish(client: everwire.Client, ledger: Ledger, publication: Publicat
         try:
             answer = await client.rpc("publish", data)
         except Failed:
+            ledger.failed_at = asyncio.get_running_loop().time()
             if not publication.key:
                 return
             await asyncio.sleep(AGAIN)
@@ -78,6 +85,7 @@ class Publisher:
         number: which one it is.
         rate: publications a second that it tries to do.
         keys: whether all have keys.
+        ping: seconds between two pings of the server.
     """
 
     def __init__(
@@ -89,9 +97,10 @@ class Publisher:
         *,
         rate: float,
         keys: bool,
+        ping: float,
         seed: int,
     ) -> None:
-        self._port = port
+        self._client = connect(port, ping)
         self._number = number
         self._channels = channels
         self._ledger = ledger
@@ -102,7 +111,7 @@ class Publisher:
     async def run(self, over: asyncio.Event) -> None:
         """Publish until it is over, and what was begun is acknowledged."""
         loop = asyncio.get_running_loop()
-        async with connect(self._port) as client:
+        async with self._client as client:
             due = loop.time() + self._chance.uniform(0, 1 / self._rate)
             count = 0
             while not over.is_set():
@@ -114,14 +123,14 @@ class Publisher:
                 await publish(client, self._ledger, Publication(channel, self._number, key))
 
 
-def connect(port: int) -> everwire.Client:
+def connect(port: int, ping: float) -> everwire.Client:
     """A client for publishing, which gives up soon what is not answered."""
     return everwire.Client(
         f"ws://{HOST}:{port}/connection/websocket",
-        timeout=2,
-        open_timeout=2,
+        timeout=1 + ping,
+        open_timeout=1 + ping,
         ready_timeout=None,
-        max_ping_delay=1.0,
+        max_ping_delay=ping,
         min_reconnect_delay=0.05,
         max_reconnect_delay=0.3,
     )

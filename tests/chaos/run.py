@@ -29,7 +29,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import everwire
-from chaos.backends import BACKENDS, Backend
+from chaos.backends import BACKENDS, TIMEOUT, Backend
 from chaos.faults import Saboteur, plan
 from chaos.followers import Follower, follower
 from chaos.judging import Log, Verdict, judge
@@ -39,9 +39,12 @@ from chaos.publishing import Ledger, Publication, Publisher, connect, publish
 from chaos.report import report
 from chaos.wires import Wire
 from everwire.channels.engine import Position
+from everwire.cli.settings import Loop, pick_loop
 
 PROGRESS = 2.0
 """Seconds between two lines that say how it goes."""
+BETWEEN = 0.02
+"""Seconds between two clients that come."""
 PAGE = 1000
 """Publications that are read from a log at once."""
 
@@ -58,12 +61,14 @@ class Options:
         follows: how many of them a client follows.
         rate: publications a second that are tried.
         publishers: how many try them.
-        cuts: the share of clients and publishers whose connections are cut off.
+        cuts: the share of clients and publishers whose connections are cut off, and go to any of the nodes;
+            the others stay with one.
         faults: what else happens, with commas between.
         lasts: seconds for which a fault lasts, at least and at most.
         seconds: for how long it goes on, at least: all faults take place.
         history: publications in a channel's log.
         wait_replicas: replicas that Redis waits for. With 0, what was acknowledged may be lost.
+        ping: seconds between two pings for clients.
         keys: whether all publications have an idempotency key, and are repeated until acknowledged.
         seed: decides what happens.
         patience: seconds for everything to come to rest at the end.
@@ -83,6 +88,7 @@ class Options:
     seconds: float = 20.0
     history: int = 1_000_000
     wait_replicas: int = 1
+    ping: float = 1.0
     keys: bool = False
     seed: int = 1
     patience: float = 60.0
@@ -126,7 +132,12 @@ async def run(options: Options, *, progress: Callable[[str], None] = lambda line
         await backend.start(folder)
         wires = [await _wires(stack, backend, f"{number} {options.seed}") for number in range(options.nodes)]
         nodes = [
-            Node(backend.url([wire.port for wire in each]), options.history, folder / f"node{number}.log")
+            Node(
+                backend.url([wire.port for wire in each]),
+                options.history,
+                options.ping,
+                folder / f"node{number}.log",
+            )
             for number, each in enumerate(wires)
         ]
         for node in nodes:
@@ -135,9 +146,8 @@ async def run(options: Options, *, progress: Callable[[str], None] = lambda line
         balancer = await stack.enter_async_context(
             Wire([node.port for node in nodes], chance=random.Random(options.seed))
         )
-        target = balancer.port if options.nodes > 1 else nodes[0].port
-        chaos = await stack.enter_async_context(Chaos(target, seed=options.seed))
-        play = _Play(outcome, nodes, Saboteur(backend, nodes, wires), chaos, target, progress)
+        chaos = await stack.enter_async_context(Chaos(balancer.port, seed=options.seed))
+        play = _Play(outcome, nodes, Saboteur(backend, nodes, wires), chaos, progress)
         await play.run()
     outcome.ends = dict(chaos.ends)
     lossy = not backend.durable or (options.engine == "redis-sentinel" and not options.wait_replicas)
@@ -167,7 +177,6 @@ class _Play:
         nodes: Sequence[Node],
         saboteur: Saboteur,
         chaos: Chaos,
-        port: int,
         progress: Callable[[str], None],
     ) -> None:
         self._outcome = outcome
@@ -175,15 +184,15 @@ class _Play:
         self._nodes = nodes
         self._saboteur = saboteur
         self._chaos = chaos
-        self._port = port
         self._progress = progress
         self._over = asyncio.Event()
         self._channels = [f"c{number}" for number in range(options.channels)]
-        chance = random.Random(options.seed)
+        self._chance = random.Random(f"clients {options.seed}")
         for number in range(options.clients):
-            channels = tuple(chance.sample(self._channels, min(options.follows, options.channels)))
+            channels = tuple(self._chance.sample(self._channels, min(options.follows, options.channels)))
             dense = options.engine in ("memory", "sqlite")
-            outcome.crew.append(follower(number, self._way(number), channels, dense=dense))
+            one = follower(number, self._way(number), channels, ping=options.ping, dense=dense)
+            outcome.crew.append(one)
         self._publishers = [
             Publisher(
                 self._way(number),
@@ -192,15 +201,17 @@ class _Play:
                 outcome.ledger,
                 rate=options.rate / options.publishers,
                 keys=options.keys,
+                ping=options.ping,
                 seed=options.seed,
             )
             for number in range(options.publishers)
         ]
 
     def _way(self, number: int) -> int:
-        """The port for a client: some are cut off, evenly."""
-        share = self._options.cuts
-        return self._chaos.port if int((number + 1) * share) > int(number * share) else self._port
+        """The port for a client: some are cut off, whatever their transport."""
+        if self._chance.random() < self._options.cuts:
+            return self._chaos.port
+        return self._nodes[number % len(self._nodes)].port
 
     async def run(self) -> None:
         """Publish, follow and break things; then wait until everybody has everything."""
@@ -214,23 +225,27 @@ class _Play:
             seed=options.seed,
         )
         began = time.monotonic()
-        following = [asyncio.create_task(each.run()) for each in outcome.crew]
-        publishing = [asyncio.create_task(each.run(self._over)) for each in self._publishers]
         telling = asyncio.create_task(self._tell(began))
+        following: list[asyncio.Task[None]] = []
+        publishing: list[asyncio.Task[None]] = []
         try:
+            await self._come(following)
+            began = time.monotonic()
+            publishing += [asyncio.create_task(each.run(self._over)) for each in self._publishers]
             await self._saboteur.run(faults)
-            await asyncio.sleep(began + options.seconds - time.monotonic())
+            healed = time.monotonic()
+            await asyncio.sleep(max(0.0, began + options.seconds - time.monotonic()))
             self._over.set()
             outcome.publishing = time.monotonic() - began
             # Connections that are made from now on last: what follows is only that everybody gets there.
             self._chaos.calm = True
             async with asyncio.timeout(options.patience):
                 await asyncio.gather(*publishing)
-            await self._finish()
+            await self._finish(healed)
             outcome.logs = [await _read_logs(node.port, self._channels) for node in self._nodes]
             await self._arrive(following)
         except TimeoutError:
-            outcome.problems.append(f"publishing did not come to an end in {options.patience:g} seconds")
+            outcome.problems.append(f"something has not come to an end in {options.patience:g} seconds")
         finally:
             for task in (*following, *publishing, telling):
                 task.cancel()
@@ -249,9 +264,24 @@ class _Play:
                 f"{ledger.acknowledged:,} acknowledged, {received:,} received; {now}"
             )
 
-    async def _finish(self) -> None:
-        """One more into each channel: whoever misses what was before it sees that by this."""
-        async with connect(self._port) as client, asyncio.TaskGroup() as group:
+    async def _come(self, following: list[asyncio.Task[None]]) -> None:
+        """Have followers come, not all at once, and wait until all have been there."""
+        for each in self._outcome.crew:
+            following.append(asyncio.create_task(each.run()))
+            await asyncio.sleep(BETWEEN)
+        async with asyncio.timeout(self._options.patience):
+            while not all(each.connections for each in self._outcome.crew):
+                await asyncio.sleep(BETWEEN)
+
+    async def _finish(self, healed: float) -> None:
+        """One more into each channel: whoever misses what was before it sees that by this.
+
+        First wait for what publishers have given up, and a node may still try.
+        """
+        last_try = max(healed, self._outcome.ledger.failed_at) + TIMEOUT + 1
+        if BACKENDS[self._options.engine].shared:
+            await asyncio.sleep(max(0.0, last_try - time.monotonic()))
+        async with connect(self._nodes[0].port, self._options.ping) as client, asyncio.TaskGroup() as group:
             for channel in self._channels:
                 last = Publication(channel, self._options.publishers, f"last of {channel}")
                 group.create_task(publish(client, self._outcome.ledger, last))
@@ -307,7 +337,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     many: dict[str, Any] = {}
     if BACKENDS[given["engine"]].shared:
         many = {"nodes": 2, "clients": 200, "channels": 100, "rate": 1000.0, "publishers": 50, "cuts": 0.25}
-        many |= {"faults": "kill-node,kill-leader,cut,freeze", "seconds": 60.0}
+        many |= {"faults": "kill-node,kill-leader,cut,freeze", "seconds": 60.0, "ping": 5.0}
     return Options(**many | given)
 
 
@@ -315,7 +345,8 @@ def main() -> int:
     """Run as the command line says; 0 if all promises were kept."""
     # Clients tell of each connection that they lose.
     logging.getLogger("everwire").addHandler(logging.NullHandler())
-    outcome = asyncio.run(run(parse(), progress=lambda line: print(line, file=sys.stderr, flush=True)))
+    with asyncio.Runner(loop_factory=pick_loop(Loop.AUTO)[1]) as runner:
+        outcome = runner.run(run(parse(), progress=lambda line: print(line, file=sys.stderr, flush=True)))
     print(report(outcome))
     return 1 if outcome.problems else 0
 

@@ -1,4 +1,4 @@
-"""A node of a chaos run: ``python server.py PORT ENGINE HISTORY``. Its clients publish by calls."""
+"""A node of a chaos run: ``python server.py PORT ENGINE HISTORY PING``. Its clients publish by calls."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any
 
 import everwire
 import everwire.asgi
+from everwire.cli.settings import Loop, pick_loop
 
 
-async def main(port: int, engine: str, history: int) -> None:
+async def main(port: int, engine: str, history: int, ping: float) -> None:
     hub = everwire.Hub(
         engine,
         insecure=True,
         origins=None,
-        ping_interval=1.0,
-        pong_timeout=0.5,
+        ping_interval=ping,
+        pong_timeout=ping / 2,
         position_check_interval=5.0,
         # A node may be started while its engine has no leader.
         engine_start_timeout=30.0,
@@ -37,4 +38,5 @@ async def main(port: int, engine: str, history: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    with asyncio.Runner(loop_factory=pick_loop(Loop.AUTO)[1]) as runner:
+        runner.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
