@@ -122,14 +122,18 @@ class NatsServer(Server):
         folder: its data; remove ``store`` in it while it is down for a server that has lost everything.
     """
 
-    def __init__(self, folder: Path, *options: str, name: str = "alone", port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *options: str, name: str = "alone", port: int = 0, jetstream: bool = True
+    ) -> None:
         self.name = name
         self.port = port or free_port()
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        command = (nats_server_program(), "-n", name, "-a", HOST, "-p", str(self.port), "-js")
+        command = [nats_server_program(), "-n", name, "-a", HOST, "-p", str(self.port)]
+        if jetstream:
+            command += ["-js", "-sd", str(folder / "store")]
         super().__init__(
-            (*command, "-sd", str(folder / "store"), *options),
+            (*command, *options),
             log=folder / "log",
             answers=lambda: greeting(self.port, b"INFO "),
         )

@@ -168,6 +168,8 @@ class Link(Client):
     async def end(self) -> None:
         """Close it, for good."""
         self.up = False
+        if self._flush_queue is None:
+            return  # nothing was begun
         self._write()
         self._handlers.clear()
         if self._pending_data_size or self.is_reconnecting:

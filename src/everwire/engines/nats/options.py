@@ -88,8 +88,9 @@ class NatsOptions:
             given = (
                 {"user": unquote(user), "password": unquote(password)} if colon else {"token": unquote(user)}
             )
-        given |= {name: _typed(name, value) for name, value in parse_qsl(query, keep_blank_values=True)}
+        given |= parse_qsl(query, keep_blank_values=True)
         given |= options
+        given = {name: _typed(name, value) for name, value in given.items()}
         given["servers"] = [_server(scheme, each, url) for each in hosts.split(",")]
         unknown = given.keys() - {each.name for each in fields(cls)}
         if unknown:
@@ -130,14 +131,14 @@ class NatsOptions:
         return context
 
 
-def _typed(name: str, value: str) -> Any:
-    """A value from a URL as what it stands for."""
+def _typed(name: str, value: Any) -> Any:
+    """A value, which may be from a URL, as what it stands for."""
     if name in ("replicas", "max_size", "max_waiting", "timeout"):
         try:
             return float(value) if name == "timeout" else int(value)
-        except ValueError:
+        except (TypeError, ValueError):
             raise ConfigError(f"{name}={value!r} is no number") from None
-    return value
+    return str(value) if isinstance(value, int) else value
 
 
 def _server(scheme: str, host: str, url: str) -> str:

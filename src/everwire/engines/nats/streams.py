@@ -197,12 +197,7 @@ class Streams:
             "description": f"the logs of channels of {namespace or 'no namespace'} (everwire)",
         }
         config = await self._make(wanted | self._limits(log))
-        found: str | None = config.get("metadata", {}).get(EPOCH)
-        if not found:
-            raise ConfigError(
-                f"the stream {wanted['name']} in NATS is not everwire's: choose another prefix, or delete it"
-            )
-        return found, int(config.get("num_replicas", 1))
+        return config["metadata"][EPOCH], int(config.get("num_replicas", 1))
 
     def _limits(self, log: LogOptions) -> dict[str, Any]:
         """What may change later."""
@@ -252,6 +247,12 @@ class Streams:
                     raise
                 info = await api(f"STREAM.INFO.{name}")
         config: dict[str, Any] = info["config"]
+        is_log = "republish" in wanted
+        metadata: dict[str, str] = config.get("metadata") or {}
+        if not metadata.get(EPOCH) if is_log else config.get("subjects") != wanted["subjects"]:
+            raise ConfigError(
+                f"the stream {name} in NATS is not everwire's: choose another prefix, or delete it"
+            )
         changed = {key: wanted[key] for key in LIMITS if key in wanted and config.get(key) != wanted[key]}
         if changed:
             info = await api(f"STREAM.UPDATE.{name}", config | changed)
