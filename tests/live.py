@@ -148,12 +148,12 @@ def resident() -> int:
 def take_errors(caplog: pytest.LogCaptureFixture) -> list[tuple[str, type[BaseException] | None]]:
     """What the server has logged as warnings and errors: messages, and the kinds of the exceptions with them.
 
-    They are taken out of the log: the tracebacks in it would keep the connections alive.
+    They are taken out of the log: the tracebacks and errors in it would keep the connections alive.
     """
     found: list[tuple[str, type[BaseException] | None]] = []
     for record in caplog.records:
         if record.name.startswith("everwire") and record.levelno >= logging.WARNING:
             found.append((record.getMessage(), record.exc_info[0] if record.exc_info else None))
-            record.exc_info = None
+            record.msg, record.args, record.exc_info = record.getMessage(), None, None
     caplog.clear()
     return found

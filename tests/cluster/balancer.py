@@ -40,6 +40,16 @@ class Balancer(Proxy):
         for task in list(self._connections):
             task.cancel()
 
+    async def shut(self) -> None:
+        """Cut all connections, and refuse new ones."""
+        self._server.close()
+        self.cut()
+        await self._server.wait_closed()
+
+    async def reopen(self) -> None:
+        """Take connections again."""
+        self._server = await asyncio.start_server(self._connected, HOST, self.port)
+
 
 @contextlib.contextmanager
 def balancing(ports: Sequence[int]) -> Iterator[Balancer]:
