@@ -38,6 +38,10 @@ help: ## List the targets
 serve: $(STAMPS)/core ## Install what is needed and start the server (HOST, PORT; ARGS for `everwire serve`)
 	@$(VENV)/bin/everwire serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
+.PHONY: serve-cluster
+serve-cluster: $(STAMPS)/test $(STAMPS)/core ## Start two nodes and three NATS servers on this machine (PORT; ARGS for the script)
+	@$(PY) deploy/serve_cluster.py $(if $(PORT),--port $(PORT)) $(ARGS)
+
 .PHONY: test
 test: $(STAMPS)/test $(STAMPS)/core ## Run all tests, the linters among them, in two processes (or ARGS for pytest)
 	@$(PY) -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile)
