@@ -1,283 +1,244 @@
-"""Engines between two nodes, beside what other libraries send through Redis. It needs Linux and redis-server.
+"""Engines between nodes, beside what other libraries send through Redis. It needs Linux and redis-server.
 
-    python bench/engines.py [--rounds 3] [--messages 20000] [--channels 1,10,1000] [--only redis,nats]
+    python bench/run.py --loads engines                   installs what is missing, and runs this
+    python bench/engines.py [--rounds 3] [--parts rate,delay,fan,nodes,channels] [--only redis,nats] [--add]
 
-One process publishes messages of 64 bytes, another follows the channels. Both run on uvloop, and each counts
-its own processor time. *at once*: how many publications are under way; with one, *p50* and *p99* are how
-long it takes from the call to the event in the other process. Engines acknowledge what is in the log (of
-1,000 publications a channel); the others keep nothing and acknowledge nothing. channels_redis and
-python-socketio take part if they are installed (``pip install channels_redis python-socketio``).
+Each node is a process with uvloop, and counts its own processor time. Messages are of 64 bytes. Engines
+acknowledge what is in the log (of 1,000 publications a channel); the others keep nothing and acknowledge
+nothing. What is not installed takes no part, and the report says so.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
+import datetime
 import multiprocessing
-import shutil
-import socket
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from multiprocessing.connection import Connection as Pipe
+from collections.abc import Callable, Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-FILLING = "x" * 44
-"""With the time and the quotes of JSON, 64 bytes."""
+import hub
+from harness.backends import BACKENDS
+from harness.nodes import Traffic, exchange
+from harness.process import Failed, busy_share
+from harness.report import Cell, number, show_table
+from harness.results import Results, machine
 
-Publish = Callable[[str, str], Awaitable[object]]
-Told = Callable[[str], None]
-"""What a follower does with the text of a message."""
+RESULTS = Path(__file__).resolve().parent / "results"
+BUSY = 0.1
+SHARED = ("redis", "nats")
+OURS = tuple(backend.name for backend in BACKENDS.values() if backend.ours)
+PEERS = tuple(backend.name for backend in BACKENDS.values() if not backend.ours)
+CHANNELS, AT_ONCE = (1, 10, 1000), (1, 100, 1000)
+AIM, FAN_AIM = 5.0, 1.2
+SUBSCRIBERS = 1000
 
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-@contextmanager
-def running(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
-        yield
-    finally:
-        process.kill()
-        process.wait()
+Measure = Callable[[str, float], dict[str, float]]
 
 
-@contextmanager
-def redis_server() -> Iterator[str]:
-    port = free_port()
-    program = shutil.which("redis-server") or "redis-server"
-    with running([program, "--bind", "127.0.0.1", "--port", str(port), "--save", ""], port):
-        yield f"redis://127.0.0.1:{port}"
+class Part(NamedTuple):
+    """One question, and what is measured for it: for a backend, for so many seconds."""
+
+    name: str
+    title: str
+    measure: Measure
+    kinds: Sequence[str]
 
 
-@contextmanager
-def nats_server() -> Iterator[str]:
-    port = free_port()
-    program = shutil.which("nats-server") or str(Path(sys.executable).with_name("nats-server"))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        running([program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder], port),
-    ):
-        yield f"nats://127.0.0.1:{port}"
+def _exchange(traffic: Traffic, followers: int = 1) -> Measure:
+    def measure(kind: str, seconds: float) -> dict[str, float]:
+        with BACKENDS[kind].server() as server:
+            return exchange(kind, server, traffic._replace(seconds=seconds * traffic.seconds), followers)
+
+    return measure
 
 
-class Events:
-    """What an engine tells."""
-
-    def __init__(self, told: Told) -> None:
-        self._told = told
-
-    def on_publication(self, channel: str, publication: Any, *rest: Any) -> None:
-        self._told(json.loads(bytes(publication.data)))
-
-    def on_available(self, available: bool) -> None:
-        assert available
-
-    def on_join(self, channel: str, info: Any) -> None: ...
-    def on_leave(self, channel: str, info: Any) -> None: ...
-    def on_control(self, data: bytes) -> None: ...
-
-
-@asynccontextmanager
-async def engine(url: str, follow: list[str], told: Told) -> AsyncIterator[Publish]:
-    """An engine of everwire."""
-    import msgspec
-
-    from everwire.channels.engine import LogOptions
-    from everwire.engines import open_engine
-    from everwire.wire.messages import Publication
-
-    log = LogOptions(size=1000, ttl=300)
-    used = open_engine(url)
-    await used.start(Events(told), node="follower" if follow else "publisher")
-
-    async def publish(channel: str, text: str) -> None:
-        await used.publish(channel, Publication(data=msgspec.Raw(json.dumps(text).encode())), log=log)
-
-    for name in follow:
-        await used.subscribe(name)
-    try:
-        yield publish
-    finally:
-        await used.close()
+def _fan(kind: str, seconds: float) -> dict[str, float]:
+    """Processor time of a hub for each delivery to its own subscribers."""
+    context = multiprocessing.get_context("spawn")
+    with BACKENDS[kind].server() as server:
+        here, there = context.Pipe()
+        count = max(20, int(seconds * 150))
+        process = context.Process(target=hub.child, args=(there, "hub", SUBSCRIBERS, count, server.url))
+        process.start()
+        try:
+            if not here.poll(60):
+                raise Failed("the hub did not answer in time")
+            found = here.recv()
+        finally:
+            process.terminate()
+            process.join()
+    if isinstance(found, str):
+        raise Failed(found)
+    cost, _, lacking = found
+    return {"delivery_us": cost, "lacking": lacking}
 
 
-@asynccontextmanager
-async def channels_redis(url: str, follow: list[str], told: Told) -> AsyncIterator[Publish]:
-    """The layer of Django Channels over pub/sub, the faster one."""
-    from channels_redis.pubsub import RedisPubSubChannelLayer
-
-    layer = RedisPubSubChannelLayer(hosts=[url])
-
-    async def receive(name: str) -> None:
-        while True:
-            told((await layer.receive(name))["text"])
-
-    tasks: list[asyncio.Task[None]] = []
-    for group in follow:
-        name = await layer.new_channel()
-        await layer.group_add(group, name)
-        tasks.append(asyncio.create_task(receive(name)))
-    yield lambda channel, text: layer.group_send(channel, {"type": "message", "text": text})
-    for task in tasks:
-        task.cancel()
-    await layer.flush()
-
-
-@asynccontextmanager
-async def socketio(url: str, follow: list[str], told: Told) -> AsyncIterator[Publish]:
-    """The Redis manager of python-socketio: up to where it would send to its clients, without that."""
-    import socketio as library
-
-    class Manager(library.AsyncRedisManager):  # type: ignore[misc, name-defined]
-        async def _handle_emit(self, message: dict[str, Any]) -> None:
-            told(message["data"])
-
-    manager = Manager(url, write_only=not follow)
-    manager.set_server(library.AsyncServer(async_mode="asgi"))
-    manager.initialize()
-    await asyncio.sleep(0.5)  # it does not say when it listens
-    yield lambda channel, text: manager._publish(
-        {"method": "emit", "event": "m", "data": text, "namespace": "/", "room": channel, "host_id": "other"}
-    )
-    if getattr(manager, "thread", None) is not None:
-        manager.thread.cancel()
+def parts() -> Iterator[Part]:
+    """All that is measured."""
+    everybody = tuple(BACKENDS)
+    for channels in CHANNELS:
+        for at_once in AT_ONCE:
+            how = f"{at_once:,} publications at once" if at_once > 1 else "one publication after the other"
+            title = f"channels: {channels:,}; {how}"
+            yield Part(
+                f"rate-{channels}-{at_once}", title, _exchange(Traffic(channels, 0.5, at_once)), everybody
+            )
+    traffic = Traffic(10, 1.5, rate=1000)
+    yield Part("delay", "channels: 10; 1,000 publications a second", _exchange(traffic), everybody)
+    yield Part("fan", "fan-out to 1,000 subscribers of one node", _fan, OURS)
+    for nodes in (1, 2, 4, 8):
+        title = f"nodes that follow: {nodes}; 10 channels, 100 at once"
+        yield Part(f"nodes-{nodes}", title, _exchange(Traffic(10, 0.5, 100), nodes), SHARED)
+    for count in (1, 10, 100, 1000, 10_000):
+        title = f"channels: {count:,}; one node follows, 100 at once"
+        yield Part(f"channels-{count}", title, _exchange(Traffic(count, 0.5, 100)), SHARED)
 
 
-KINDS: dict[str, tuple[Callable[..., Any], Callable[[], Any]]] = {
-    "redis": (engine, redis_server),
-    "nats": (engine, nats_server),
-    "channels_redis": (channels_redis, redis_server),
-    "python-socketio": (socketio, redis_server),
+PARTS = tuple(parts())
+COLUMNS = {
+    "published_per_s": "published/s",
+    "delivered_per_s": "delivered/s",
+    "publisher_us": "publisher µs",
+    "server_us": "server µs",
+    "follower_us": "follower µs",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "delivery_us": "CPU µs a delivery",
+    "lacking": "lacking",
 }
 
 
-async def follow(pipe: Pipe, kind: str, url: str, channels: int, messages: int) -> None:
-    """The process that follows: tell when all has come, how long each took, and what it cost."""
-    loop = asyncio.get_running_loop()
-    ages: list[float] = []
-    done = asyncio.Event()
-
-    def told(text: str) -> None:
-        ages.append(time.monotonic() - float(text[:18]))
-        if len(ages) == messages:
-            done.set()
-
-    async with KINDS[kind][0](url, [f"c{n}" for n in range(channels)], told):
-        pipe.send("ready")
-        spent = time.process_time()
-        ended = loop.run_in_executor(None, pipe.recv)
-        await asyncio.wait([asyncio.ensure_future(done.wait()), ended], return_when=asyncio.FIRST_COMPLETED)
-        pipe.send((len(ages), time.monotonic(), time.process_time() - spent, ages))
-        await ended
+def show_part(results: Results, part: Part) -> None:
+    measured = results.samples.get(part.name, {})
+    columns = [column for column in COLUMNS if any(column in figures for figures in measured.values())]
+    if columns:
+        rows = [
+            [
+                Cell(kind, "bold cyan" if kind in OURS else ""),
+                *(Cell(number(results.median(part.name, kind, column))) for column in columns),
+            ]
+            for kind in measured
+        ]
+        show_table(part.title, ["", *(COLUMNS[column] for column in columns)], rows)
 
 
-async def publish(pipe: Pipe, kind: str, url: str, channels: int, messages: int, at_once: int) -> None:
-    """The process that publishes."""
-    left = iter(range(messages))
-
-    async def work() -> None:
-        for number in left:
-            await publish(f"c{number % channels}", f"{time.monotonic():018.9f}{FILLING}")
-
-    async with KINDS[kind][0](url, [], lambda text: None) as publish:
-        begin, spent = time.monotonic(), time.process_time()
-        await asyncio.gather(*(work() for _ in range(at_once)))
-        pipe.send((begin, time.monotonic(), time.process_time() - spent))
+def _best(results: Results, kind: str, channels: int) -> float:
+    """What is delivered a second with as many publications at once as suit it best."""
+    found = (results.median(f"rate-{channels}-{at_once}", kind, "delivered_per_s") for at_once in AT_ONCE)
+    return max((rate for rate in found if rate), default=0.0)
 
 
-def child(pipe: Pipe, role: Callable[..., Any], *arguments: Any) -> None:
-    try:
-        import uvloop
+def aims(results: Results) -> Iterator[tuple[str, float, str, bool]]:
+    """Each aim whose figures are there: what it is about, the ratio, what is aimed at, whether it is so."""
+    for channels in CHANNELS:
+        fastest = max((_best(results, peer, channels) for peer in PEERS), default=0.0)
+        for kind in SHARED:
+            rate = _best(results, kind, channels)
+            if fastest and rate:
+                what = f"{kind}, channels: {channels:,}; most delivered a second by the best of the others"
+                yield what, rate / fastest, "≥ 5", rate / fastest >= AIM
+    base = results.median("fan", "memory", "delivery_us")
+    for kind in OURS[1:]:
+        cost = results.median("fan", kind, "delivery_us")
+        if base and cost:
+            ratio = cost / base
+            yield f"{kind}: CPU of a delivery by memory's", ratio, "≤ 1.2", ratio <= FAN_AIM
 
-        uvloop.run(role(pipe, *arguments))
-    except ModuleNotFoundError as error:
-        pipe.send(f"not installed: {error.name}")
+
+def show(results: Results) -> None:
+    """The tables, and how each aim stands."""
+    facts = results.machine
+    print(f"\n{facts['cpu']}, {facts['cores']} cores, {facts['kernel']}, Python {facts['python']}")
+    print(f"{results.date}, medians of {results.rounds} rounds")
+    print(", ".join(f"{name} {version}" for name, version in results.versions.items()), end="\n\n")
+    for part in PARTS:
+        show_part(results, part)
+    rows = [
+        [
+            Cell(what),
+            Cell(f"{ratio:.2f}"),
+            Cell(aim),
+            Cell("reached" if so else "missed", "green" if so else "red"),
+        ]
+        for what, ratio, aim, so in aims(results)
+    ]
+    if rows:
+        show_table("aims", ["", "is", "aim", ""], rows)
+    for failure in results.failures:
+        print(f"failed: {failure}")
 
 
-def measure(kind: str, url: str, channels: int, messages: int, at_once: int) -> dict[str, float] | str:
-    """One run: rates a second, microseconds of processor time a message, milliseconds of delay."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    follower = context.Process(target=child, args=(there, follow, kind, url, channels, messages))
-    follower.start()
-    answer = here.recv()
-    if answer != "ready":
-        follower.join()
-        return str(answer)
-    mine, theirs = context.Pipe()
-    publisher = context.Process(target=child, args=(theirs, publish, kind, url, channels, messages, at_once))
-    publisher.start()
-    begin, published, spent = mine.recv()
-    publisher.join()
-    if not here.poll(30):
-        here.send("enough")
-    came, delivered, received, ages = here.recv()
-    here.send("end")
-    follower.join()
-    ages = sorted(ages) or [0.0]
-    return {
-        "published": messages / (published - begin),
-        "delivered": came / (delivered - begin),
-        "publisher": spent / messages * 1e6,
-        "follower": received / max(1, came) * 1e6,
-        "p50": statistics.median(ages) * 1e3,
-        "p99": ages[len(ages) * 99 // 100] * 1e3,
-        "lacking": messages - came,
-    }
+def measure(results: Results, chosen: Sequence[Part], kinds: Sequence[str], rounds: int) -> None:
+    """Part by part, so that what is compared is measured close in time, and in another order each round."""
+    lacking: set[str] = set()
+    for turn in range(rounds):
+        for part in chosen:
+            print(f"Round {turn + 1} of {rounds}: {part.title}", flush=True)
+            fitting = [kind for kind in part.kinds if kind in kinds and kind not in lacking]
+            for kind in fitting if turn % 2 == 0 else reversed(fitting):
+                try:
+                    results.add(part.name, kind, part.measure(kind, results.seconds))
+                except (Failed, OSError) as error:
+                    results.fail(f"{kind}, {part.title}: {error}")
+                    print(f"  ! {results.failures[-1]}", flush=True)
+                    if "ModuleNotFoundError" in str(error) or "ConfigError" in str(error):
+                        lacking.add(kind)
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that take part."""
+    found = {}
+    for package in ("uvloop", *(name for backend in BACKENDS.values() for name in backend.packages)):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "none"
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Engines between two nodes, beside others.")
+    names = list(dict.fromkeys(part.name.partition("-")[0] for part in PARTS))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=20_000)
-    parser.add_argument("--channels", default="1,10,1000")
-    parser.add_argument("--at-once", default="1,100,1000")
-    parser.add_argument("--only", default=",".join(KINDS))
-    parser.add_argument("--json", type=Path, help="a file for all samples")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each measurement (default 2)")
+    parser.add_argument(
+        "--parts", default=",".join(names), help="of: " + ", ".join(names) + "; or rate-10, say"
+    )
+    parser.add_argument("--only", default=",".join(BACKENDS), help="of: " + ", ".join(BACKENDS))
+    parser.add_argument(
+        "--output", type=Path, help="the results (default: engines-DATE.json in bench/results)"
+    )
+    parser.add_argument("--add", action="store_true", help="add to the samples that the output has")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="only show the results of an earlier run")
     arguments = parser.parse_args()
-    samples: list[dict[str, Any]] = []
-    columns = ("published", "delivered", "publisher", "follower", "p50", "p99", "lacking")
-    print(f"{'':16}{'channels':>9}{'at once':>8}" + "".join(f"{name:>11}" for name in columns))
-    for channels in map(int, arguments.channels.split(",")):
-        for at_once in map(int, arguments.at_once.split(",")):
-            for kind in arguments.only.split(","):
-                count = arguments.messages // (10 if at_once == 1 else 1)
-                found: list[Any] = []
-                for _ in range(arguments.rounds):
-                    with KINDS[kind][1]() as url:
-                        found.append(measure(kind, url, channels, count, at_once))
-                    if isinstance(found[-1], str):
-                        break
-                label = f"{kind:16}{channels:>9}{at_once:>8}"
-                if isinstance(found[-1], str):
-                    print(f"{label}  {found[-1]}")
-                    continue
-                samples += [
-                    {"kind": kind, "channels": channels, "at_once": at_once, **each} for each in found
-                ]
-                medians = (statistics.median(each[name] for each in found) for name in columns)
-                print(label + "".join(f"{each:>11,.1f}" for each in medians), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(samples, indent=1) + "\n")
+    if arguments.report:
+        show(Results.load(arguments.report))
+        return
+    date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
+    output = arguments.output or RESULTS / f"engines-{date}.json"
+    if arguments.add and output.exists():
+        results = Results.load(output)
+        results.failures.clear()
+    else:
+        results = Results(date, machine(), arguments.seconds)
+    results.versions.update(versions())
+    if (busy := busy_share()) > BUSY:
+        results.fail(
+            f"other work took {busy:.0%} of the processors before the start: figures are only a hint"
+        )
+    chosen = [part for part in PARTS if part.name.startswith(tuple(arguments.parts.split(",")))]
+    try:
+        measure(results, chosen, arguments.only.split(","), arguments.rounds)
+    except KeyboardInterrupt:
+        print("\ninterrupted: what was measured so far", flush=True)
+    finally:
+        results.save(output)
+    show(results)
+    print(f"kept in {output}")
 
 
 if __name__ == "__main__":

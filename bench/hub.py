@@ -121,9 +121,9 @@ async def topic() -> AsyncIterator[tuple[int, Publish]]:
 
 
 @asynccontextmanager
-async def hub() -> AsyncIterator[tuple[int, Publish]]:
+async def hub(engine: str = "memory:") -> AsyncIterator[tuple[int, Publish]]:
     """A hub with its log."""
-    served = everwire.Hub()
+    served = everwire.Hub(engine)
     options = {"allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True}
     served.namespace("", history=100, ttl=300, **options)
     async with everwire.asgi.serve(served, "127.0.0.1", 0, access_log=False, compression=None) as server:
@@ -224,10 +224,10 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
-async def measure(kind: str, connections: int, messages: int) -> tuple[float, float, int]:
+async def measure(kind: str, connections: int, messages: int, *options: str) -> tuple[float, float, int]:
     """Microseconds of the server's processor a delivery, bytes a connection, deliveries that lack."""
     loop = asyncio.get_running_loop()
-    async with KINDS[kind]() as (port, publish):
+    async with KINDS[kind](*options) as (port, publish):
         here, there = multiprocessing.Pipe()
         before = resident()
         context = multiprocessing.get_context("spawn")

@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="?")
     parser.add_argument("--output", type=Path, default=RESULTS / "chart.svg")
     arguments = parser.parse_args()
-    source = arguments.results or max(RESULTS.glob("*.json"), default=None)
+    source = arguments.results or max(RESULTS.glob("[0-9]*.json"), default=None)
     if source is None:
         raise SystemExit("there are no results yet: run bench/run.py first")
     arguments.output.write_text(draw(Results.load(source)))

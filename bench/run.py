@@ -14,17 +14,21 @@ import argparse
 import datetime
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from client import measure_clients
 from harness import install, process, report
+from harness.backends import BACKENDS
 from harness.contenders import CLIENTS, SERVERS, Client, Server
 from harness.loads import BYTES, CHECKS, CLIENT_LOADS, CPU, HANDSHAKES, LOADS, RATE, Load, Variant
 from harness.results import Results, machine
 
 RESULTS = Path(__file__).resolve().parent / "results"
+ENGINES = "engines"
+"""The load that is not of sockets: publications between nodes."""
 BUSY = 0.1
 """The share of the processors' time that other work may take before the report warns of it."""
 
@@ -139,6 +143,37 @@ def measure_servers(bench: Bench, servers: Sequence[Server], loads: Sequence[Loa
                     bench.measure(server, load)
 
 
+def run_engines(arguments: argparse.Namespace) -> None:
+    """Engines between nodes: bench/engines.py, with what takes part installed."""
+    own = (
+        "aiohappyeyeballs",
+        "idna",
+        "msgspec",
+        "uvicorn",
+        "httptools",
+        "protobuf",
+        "pyjwt",
+        "cryptography",
+        "pyyaml",
+    )
+    install.CACHE.mkdir(exist_ok=True)
+    for packages in (own, *(backend.packages for backend in BACKENDS.values())):
+        try:
+            install.install_python(packages)
+        except install.Unavailable as exc:
+            print(f"  ! {exc}", flush=True)
+    words = ["--rounds", str(arguments.rounds), "--seconds", str(arguments.seconds)]
+    if arguments.quick:
+        words += ["--output", str(install.CACHE / "quick-engines.json")]
+    if arguments.add:
+        words += ["--add"]
+    done = subprocess.run(
+        [install.INTERPRETERS["python"], "engines.py", *words], cwd=install.BENCH, env=install.environment()
+    )
+    if done.returncode:
+        raise SystemExit(done.returncode)
+
+
 def choose(chosen: str | None, names: Sequence[str], what: str) -> list[str]:
     if chosen is None:
         return list(names)
@@ -159,7 +194,9 @@ def parse() -> argparse.Namespace:
         "--servers", metavar="NAMES", help="of: " + ", ".join(server.name for server in SERVERS)
     )
     parser.add_argument(
-        "--loads", metavar="NAMES", help="of: " + ", ".join(load.name for load in (*LOADS, *CLIENT_LOADS))
+        "--loads",
+        metavar="NAMES",
+        help="of: " + ", ".join([load.name for load in (*LOADS, *CLIENT_LOADS)] + [ENGINES]),
     )
     parser.add_argument(
         "--clients", metavar="NAMES", help="of: " + ", ".join(client.name for client in CLIENTS)
@@ -196,7 +233,12 @@ def main() -> None:
         raise SystemExit("the benchmark runs on Linux only: it needs epoll, /proc and pinning to cores")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     process.raise_file_limit()
-    chosen = choose(arguments.loads, [load.name for load in (*LOADS, *CLIENT_LOADS)], "load")
+    chosen = choose(arguments.loads, [load.name for load in (*LOADS, *CLIENT_LOADS)] + [ENGINES], "load")
+    if ENGINES in chosen:
+        run_engines(arguments)
+        chosen.remove(ENGINES)
+        if not chosen:
+            return
     loads = [load for load in LOADS if load.name in chosen]
     client_loads = [load for load in CLIENT_LOADS if load.name in chosen]
     servers = [s for s in SERVERS if s.name in choose(arguments.servers, [s.name for s in SERVERS], "server")]
