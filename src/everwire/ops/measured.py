@@ -75,7 +75,7 @@ ENGINES = {
     "nats": EngineCosts(
         publish_us=17,
         receive_us=8,
-        publish_rate=28_800,
+        publish_rate=20_200,
         deliver_rate=1_000_000,
         record_bytes=74,
         replicas=3,
