@@ -131,6 +131,7 @@ class RedisEngine:
         self._servers: Servers | None = None
         self._node = ""
         self._followed: set[str] = set()
+        self._next_epoch = new_epoch()
 
     # Begin and end
 
@@ -144,7 +145,7 @@ class RedisEngine:
             raise EngineError("the redis engine is started already: each hub needs one of its own")
         self._events, self._node = events, node
         kind = Cluster if self._settings.kind == "cluster" else OneServer
-        servers = kind(self._settings, node, on_message=self._on_message, on_available=events.on_available)
+        servers = kind(self._settings, node, on_message=self._on_message, on_available=self._on_available)
         try:
             await servers.start()
             for each in (node, ""):
@@ -221,11 +222,14 @@ class RedisEngine:
             scripts.PUBLISH,
             keys.slot,
             names,
-            lambda link: (body, size, ttl, meta_ttl, new_epoch(), link.generation, flag, link.tell, *more),
+            lambda link: (
+                *(body, size, ttl, meta_ttl, self._next_epoch, link.generation, flag, link.tell),
+                *more,
+            ),
             again=bool(idempotency_key),
             replicate=True,
         )
-        position = Position(offset, epoch.decode())
+        position = self._position(offset, epoch)
         if status == 3:
             raise PositionConflict(channel, offset=position.offset, epoch=position.epoch)
         return PublishOutcome(position, duplicate=status == 1, stale=status == 2)
@@ -248,13 +252,20 @@ class RedisEngine:
             scripts.HISTORY,
             keys.slot,
             [keys.meta, keys.log],
-            lambda link: (new_epoch(), link.generation, *options),
+            lambda link: (self._next_epoch, link.generation, *options),
         )
         found: list[Publication] = []
         for entry, fields in entries:
             body = fields[fields.index(b"d") + 1]
             found.append(decode(int(entry.partition(b"-")[0]), *body.split(b" ", 2)))
-        return HistoryPage(found, Position(top, epoch.decode()), bool(complete))
+        return HistoryPage(found, self._position(top, epoch), bool(complete))
+
+    def _position(self, offset: int, epoch: bytes) -> Position:
+        position = Position(offset, epoch.decode())
+        if position.epoch == self._next_epoch:
+            # A log was made with it: the next one gets another. To make one each time is slow.
+            self._next_epoch = new_epoch()
+        return position
 
     async def remove_history(self, channel: str, *, log: LogOptions) -> None:
         """Empty the log; its epoch and top offset stay."""
@@ -369,6 +380,12 @@ class RedisEngine:
         await self._started.ask(slot, lambda link: pack(link.tell, name, message), again=False)
 
     # What comes
+
+    def _on_available(self, available: bool) -> None:
+        # Logs may be gone that were made with this one, and of which no answer has told.
+        self._next_epoch = new_epoch()
+        if self._events is not None:
+            self._events.on_available(available)
 
     def _on_message(self, channel: str, payload: bytes) -> None:
         events = self._events
