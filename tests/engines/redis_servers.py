@@ -11,10 +11,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from engines.servers import HOST, PATIENCE, Server, free_port, greeting
 
-__all__ = ["RedisServer", "Sentinel", "redis_client", "redis_cluster", "redis_program", "wait_until"]
+__all__ = [
+    "RedisServer",
+    "Sentinel",
+    "ask",
+    "binary_client",
+    "redis_client",
+    "redis_cluster",
+    "redis_program",
+    "wait_until",
+]
 
 
 QUICK = ("repl-diskless-sync-delay 0", "enable-debug-command yes")
@@ -73,8 +83,13 @@ class RedisServer(Server):
 
     def ask(self, *command: str) -> str:
         """Ask it something, as its own client does; fail if it answers with an error."""
-        with contextlib.closing(_connect(self.port)) as client:
-            return str(client.execute_command(*command))
+        return ask(self.port, *command)
+
+
+def ask(port: int, *command: str) -> str:
+    """Ask the server at a port something."""
+    with contextlib.closing(_connect(port)) as client:
+        return str(client.execute_command(*command))
 
 
 class Sentinel(Server):
@@ -112,9 +127,8 @@ class Sentinel(Server):
 
     def knows_replica(self) -> bool:
         """Whether it has found a replica that it could make the master."""
-        with contextlib.closing(_connect(self.port)) as client:
-            found = client.execute_command("SENTINEL", "REPLICAS", "main")
-        return any("master-link-status" in str(each) and "'ok'" in str(each) for each in found)
+        found = ask(self.port, "SENTINEL", "REPLICAS", "main")
+        return "master-link-status" in found and "'ok'" in found
 
 
 @contextlib.contextmanager
@@ -147,7 +161,10 @@ def wait_until(condition: object) -> None:
         time.sleep(0.02)
 
 
-def _connect(port: int):  # type: ignore[no-untyped-def]
-    import redis
-
+def _connect(port: int) -> redis.Redis:
     return redis.Redis(HOST, port, decode_responses=True, protocol=2)
+
+
+def binary_client(port: int) -> redis.Redis:
+    """A client of another library, for what has bytes in it."""
+    return redis.Redis(HOST, port)

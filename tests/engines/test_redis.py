@@ -252,3 +252,42 @@ def test_a_server_that_is_not_there_is_named(run: Run) -> None:
 def test_a_url_that_makes_no_sense_is_refused(url: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_engine(url)
+
+
+def test_a_text_that_is_not_unicode_is_refused(run: Run, server: RedisServer) -> None:
+    async def main() -> None:
+        bad = "\ud800"
+        async with started(server.url) as (engine, _):
+            tagged = publication(1)
+            tagged.tags = {"a": bad}
+            for attempt in (
+                engine.publish(bad, publication(1), log=LOG),
+                engine.publish("a", tagged, log=LOG),
+                engine.publish("a", publication(1), log=LOG, idempotency_key=bad),
+                engine.publish("a", publication(1), log=LOG, version=1, version_epoch=bad),
+                engine.subscribe(bad),
+                engine.add_presence("a", ClientInfo(user=bad, client="c"), ttl=1),
+                engine.add_presence("a", ClientInfo(user="u", client=bad), ttl=1),
+            ):
+                with pytest.raises(EngineError, match="not valid Unicode"):
+                    await attempt
+            assert (await engine.history("a", log=LOG)).top.offset == 0
+
+    run(main)
+
+
+def test_times_without_end_and_more_than_may_wait(run: Run, server: RedisServer) -> None:
+    async def main() -> None:
+        forever = LogOptions(size=5, ttl=float("inf"), meta_ttl=0)
+        async with started(server.url, max_waiting=10) as (engine, _):
+            await engine.publish("a", publication(1), log=forever)
+            assert values((await engine.history("a", log=forever)).publications) == [1]
+            outcomes = await asyncio.gather(
+                *(engine.publish("a", publication(n), log=LOG) for n in range(50)), return_exceptions=True
+            )
+            refused = [each for each in outcomes if isinstance(each, EngineError)]
+            assert len(refused) == 40
+            assert "10 commands wait for Redis already" in str(refused[0])
+            assert len((await engine.history("a", log=LOG)).publications) == 11
+
+    run(main)

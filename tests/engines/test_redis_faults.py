@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import random
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from conftest import Run
 
-from engines.redis_servers import RedisServer, Sentinel, wait_until
+from engines.redis_servers import RedisServer, Sentinel, ask, binary_client, wait_until
 from everwire.channels.engine import LogOptions, Position
 from everwire.engines.contract import Recorder, publication, values
-from everwire.engines.redis import RedisEngine
+from everwire.engines.redis import RedisEngine, line
 from everwire.errors import EngineError
 
 pytestmark = pytest.mark.loops("asyncio")
@@ -306,3 +307,82 @@ def test_a_full_server_refuses_and_keeps_nothing_of_it(run: Run, tmp_path: Path)
                 await events.until(lambda: len(events.publications) == 2)
 
         run(main)
+
+
+def test_a_master_that_its_sentinels_have_given_up_is_left(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "LOOK", 0.1)
+    with (
+        RedisServer(tmp_path / "a") as old,
+        RedisServer(tmp_path / "b") as new,
+        Sentinel(tmp_path / "s", old) as sentinel,
+    ):
+
+        async def main() -> None:
+            async with started(sentinel.url) as (engine, events):
+                await engine.publish("a", publication(1), log=LOG)
+                # The old one runs on, and takes it for itself that it is the master.
+                await in_thread(lambda: ask(sentinel.port, "SENTINEL", "REMOVE", "main"))
+                await in_thread(
+                    lambda: ask(sentinel.port, "SENTINEL", "MONITOR", "main", "127.0.0.1", str(new.port), "1")
+                )
+                await events.until(lambda: events.available[-1:] == [True])
+                await engine.subscribe("a")
+                await engine.publish("a", publication(2), log=LOG)
+                await events.until(lambda: len(events.publications) == 1)
+                assert int(await asyncio.to_thread(new.ask, "DBSIZE")) > 0
+                assert (await engine.health()).available
+
+        run(main)
+
+
+def test_no_position_is_taken_for_another_whatever_is_lost(run: Run, tmp_path: Path) -> None:
+    """A log that loses its end again and again, beside all that was ever acknowledged."""
+    chance = random.Random(5)
+    with RedisServer(tmp_path) as server, contextlib.closing(binary_client(server.port)) as client:
+        assert client.ping()
+        saved: dict[bytes, bytes] = {}
+
+        def lose() -> None:
+            """What a failover to a replica does that lags behind: the state of before, another generation."""
+            client.flushall()
+            for key, value in saved.items():
+                client.restore(key, 0, value)
+            client.execute_command("DEBUG", "CHANGE-REPL-ID")
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+        def save() -> None:
+            saved.clear()
+            saved.update({key: client.dump(key) for key in client.keys("*")})
+
+        async def main() -> None:
+            async with started(server.url) as (engine, events):
+                # Each position that was ever acknowledged, with all publications up to it.
+                seen: dict[Position, list[int]] = {(await engine.history("a", log=LOG)).top: []}
+                there: list[int] = []
+                kept: list[int] = []
+                await in_thread(save)
+                for number in range(150):
+                    what = chance.choices(("publish", "save", "lose"), (70, 10, 12))[0]
+                    if what == "publish":
+                        outcome = await engine.publish("a", publication(number), log=LOG)
+                        there = [*there, number]
+                        seen[outcome.position] = there
+                    elif what == "save":
+                        await in_thread(save)
+                        kept = there
+                    else:
+                        told = len(events.available)
+                        await in_thread(lose)
+                        await events.until(lambda told=told: events.available[told:] == [False, True])
+                        there = kept
+                    for position, before in chance.sample(sorted(seen.items()), min(5, len(seen))):
+                        page = await engine.history("a", log=LOG, since=position)
+                        assert page.complete == (there[: len(before)] == before)
+                        if page.complete:
+                            assert values(page.publications) == there[len(before) :]
+                assert len({position.epoch for position in seen}) == 1
+                assert len(seen) > 50
+
+        run(main, timeout=60)

@@ -27,7 +27,7 @@ from everwire.engines.local import check_expected, has_log, new_epoch
 from everwire.engines.redis import scripts, settings
 from everwire.engines.redis.cluster import Cluster
 from everwire.engines.redis.keys import ChannelKeys, Keys
-from everwire.engines.redis.link import Link, pack
+from everwire.engines.redis.link import Link, pack, unicode
 from everwire.engines.redis.servers import OneServer, Servers
 from everwire.errors import ConfigError, EngineError, PositionConflict
 from everwire.wire.messages import ClientInfo, Publication
@@ -42,7 +42,7 @@ logger = logging.getLogger("everwire.engines.redis")
 
 def encode(publication: Publication) -> bytes:
     """A publication without its offset: time, length of what is seldom there, that, and the payload."""
-    more = extra.encode(publication)
+    more = unicode(extra.encode, publication)
     stamp = publication.time or int(time.time() * 1000)
     if more is None:
         return b"%d 0 %b" % (stamp, publication.data)
@@ -58,8 +58,8 @@ def decode(offset: int, stamp: bytes, length: bytes, rest: bytes) -> Publication
 
 
 def milliseconds(seconds: float) -> int:
-    """As Redis wants it; at least one."""
-    return max(1, math.ceil(seconds * 1000))
+    """As Redis wants it; at least one, at most three centuries."""
+    return max(1, math.ceil(min(seconds, 1e10) * 1000))
 
 
 class RedisEngine:
@@ -277,17 +277,17 @@ class RedisEngine:
     async def publish_join(self, channel: str, info: ClientInfo) -> None:
         """Tell the nodes that follow the channel that somebody has come."""
         keys = self._keys.of(channel)
-        await self._tell(keys.tail, keys.slot, b"j" + extra.encode_info(info))
+        await self._tell(keys.tail, keys.slot, b"j" + unicode(extra.encode_info, info))
 
     async def publish_leave(self, channel: str, info: ClientInfo) -> None:
         """Tell them that somebody has left."""
         keys = self._keys.of(channel)
-        await self._tell(keys.tail, keys.slot, b"l" + extra.encode_info(info))
+        await self._tell(keys.tail, keys.slot, b"l" + unicode(extra.encode_info, info))
 
     async def add_presence(self, channel: str, info: ClientInfo, *, ttl: float) -> None:
         """Say that a client is in a channel, for *ttl* seconds unless said again."""
-        keys, user = self._keys.of(channel), info.user.encode()
-        value = struct.pack(">I", len(user)) + user + extra.encode_info(info)
+        keys, user = self._keys.of(channel), unicode(str.encode, info.user)
+        value = struct.pack(">I", len(user)) + user + unicode(extra.encode_info, info)
         await self._presence(scripts.ADD_PRESENCE, keys, info.client, user, value, milliseconds(ttl))
 
     async def remove_presence(self, channel: str, client: str) -> None:
@@ -318,7 +318,18 @@ class RedisEngine:
         """The channels that have a log, a follower on any node, or presence.
 
         It looks at all keys of the servers: something for people, and now and then.
+
+        Raises:
+            EngineError: there are too many to look at within ten times the ``timeout``.
         """
+        limit = self._settings.timeout * 10
+        try:
+            async with asyncio.timeout(limit):
+                return sorted(await self._list_channels())
+        except TimeoutError as error:
+            raise EngineError(f"Redis has more keys than can be looked at in {limit:g} seconds") from error
+
+    async def _list_channels(self) -> set[str]:
         found: set[str] = set(self._followed)
         for server in self._started.all:
             deadline = asyncio.get_running_loop().time() + self._settings.timeout
@@ -334,7 +345,7 @@ class RedisEngine:
             what = "SHARDCHANNELS" if server.sharded else "CHANNELS"
             names = await link.send(pack("PUBSUB", what, self._keys.pattern(b"tail")))
             found.update(self._keys.channel(b"tail", each) for each in names)
-        return sorted(found)
+        return found
 
     async def control(self, data: bytes, *, node: str = "") -> None:
         """Send something to another node, or to all others. Who is not there does not get it."""

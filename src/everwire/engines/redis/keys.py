@@ -6,7 +6,7 @@ from binascii import crc_hqx
 from functools import lru_cache
 from typing import NamedTuple
 
-from everwire.errors import EngineError
+from everwire.engines.redis.link import unicode
 
 __all__ = ["SLOTS", "ChannelKeys", "Keys", "slot_of"]
 
@@ -64,7 +64,7 @@ class Keys:
 
     def once(self, channel: str, idempotency_key: str) -> bytes:
         """Where the position of a publication is kept that had this key."""
-        return self._key(b"once", _tag(channel)) + b":" + _utf8(idempotency_key)
+        return self._key(b"once", _tag(channel)) + b":" + unicode(str.encode, idempotency_key)
 
     def control(self, node: str) -> tuple[bytes, int]:
         """Where a node (empty: every node) is told what others send to it, and the slot of that."""
@@ -86,17 +86,10 @@ class Keys:
 
 
 def _tag(name: str) -> bytes:
-    tag = _utf8(name)
+    tag = unicode(str.encode, name)
     if b"%" in tag or b"}" in tag:
         tag = tag.replace(b"%", b"%25").replace(b"}", b"%7D")
     return tag
-
-
-def _utf8(name: str) -> bytes:
-    try:
-        return name.encode()
-    except UnicodeEncodeError as error:
-        raise EngineError(f"a name that is not valid Unicode cannot be stored: {error}") from error
 
 
 def _split(data: bytes) -> list[bytes]:

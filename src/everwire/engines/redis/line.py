@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from everwire.engines.redis.connecting import FAILURES, connect, explain, greet, read_info
-from everwire.engines.redis.link import Link, LinkLost, Refused, pack
+from everwire.engines.redis.link import Link, LinkLost, pack
 from everwire.engines.redis.settings import Address, Settings
 from everwire.errors import EngineError
 
@@ -21,6 +21,9 @@ FIRST_PAUSE = 0.05
 
 LONGEST_PAUSE = 2.0
 """Seconds between two attempts, at most."""
+
+LOOK = 10.0
+"""Seconds between two questions where the server is, while there is a connection."""
 
 Locate = Callable[[], Awaitable[Address]]
 """Finds out where the server is."""
@@ -66,6 +69,7 @@ class Line:
         self._task: asyncio.Task[None] | None = None
         self._opening: Link | None = None
         self._over = asyncio.Event()
+        self._look_at = 0.0
         self._waiting: set[asyncio.Future[None]] = set()
         self._first: asyncio.Future[None] | None = None
 
@@ -171,6 +175,7 @@ class Line:
     async def _keep(self, link: Link) -> None:
         """Let others have a connection until it is lost; look now and then whether it is the right one."""
         self.link = link
+        self._look_at = asyncio.get_running_loop().time() + LOOK
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
@@ -181,7 +186,7 @@ class Line:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.heartbeat):
                     await self._over.wait()
-            with contextlib.suppress(LinkLost, Refused):
+            with contextlib.suppress(*FAILURES):
                 if not self._over.is_set():
                     await self._check(link)
 
@@ -190,6 +195,14 @@ class Line:
         if info.get("role") != "master":
             self.drop("it is a replica now, which takes no writes")
         link.generation = info.get("master_replid", "")
+        now = asyncio.get_running_loop().time()
+        if now >= self._look_at:
+            # A master that is cut off from its sentinels may not know that it is no longer the one.
+            self._look_at = now + LOOK
+            async with asyncio.timeout(self._settings.timeout):
+                where = await self._locate()
+            if where != self.where:
+                self.drop(f"the master is at {where} now")
 
     def _lost(self, link: Link, reason: Exception) -> None:
         self.problem = explain(reason, self.where)

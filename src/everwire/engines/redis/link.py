@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from hiredis import (
     HiredisError,
@@ -16,7 +16,10 @@ from hiredis import (
 
 from everwire.errors import EngineError
 
-__all__ = ["Confirmation", "Link", "LinkLost", "Refused", "pack"]
+__all__ = ["Confirmation", "Link", "LinkLost", "Refused", "pack", "unicode"]
+
+Value = TypeVar("Value")
+Encoded = TypeVar("Encoded")
 
 MAX_UNSENT = 64 << 20
 """Bytes that wait for the server to read them; what comes beyond is refused."""
@@ -38,9 +41,29 @@ class Refused(Exception):
         self.code = message.partition(" ")[0]
 
 
+def unicode(encode: Callable[[Value], Encoded], value: Value) -> Encoded:
+    """What *encode* makes of a value.
+
+    Raises:
+        EngineError: there is a text in it that UTF-8 has nothing for.
+    """
+    try:
+        return encode(value)
+    except UnicodeEncodeError as error:
+        raise EngineError(f"a name that is not valid Unicode cannot be stored: {error}") from error
+
+
 def pack(*parts: bytes | str | int) -> bytes:
-    """A command as bytes."""
-    return cast(bytes, pack_command(parts))  # type: ignore[arg-type]
+    """A command as bytes.
+
+    Raises:
+        EngineError: there is a text in it that UTF-8 has nothing for.
+    """
+    return unicode(_pack, parts)
+
+
+# The stubs of hiredis have a tuple of one.
+_pack = cast(Callable[[tuple[bytes | str | int, ...]], bytes], pack_command)
 
 
 class Confirmation(asyncio.Future[Any]):
@@ -186,6 +209,9 @@ class Link(asyncio.Protocol):
                     answer.set_exception(reply)
                 else:
                     answer.set_result(reply)
+            batches, answered = self._batches, self._answered
+            while batches and batches[0][1] <= answered:
+                batches.popleft()
         except HiredisError as error:
             self.abort(EngineError(f"what the server sends is not the Redis protocol: {error}"))
 
@@ -203,8 +229,6 @@ class Link(asyncio.Protocol):
     def _look(self) -> None:
         """Look whether an answer is overdue."""
         batches = self._batches
-        while batches and batches[0][1] <= self._answered:
-            batches.popleft()
         if batches and self._loop.time() - batches[0][0] > self._timeout:
             self.abort(LinkLost(f"the server has not answered for {self._timeout:g} seconds"))
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -223,20 +224,37 @@ class OneServer(Servers):
         return self.settings.addresses[0]
 
     async def _ask_sentinels(self) -> Address:
-        """Where the master is, as the first sentinel says that answers."""
+        """Where the master is, as most of the sentinels say that answer: one that is cut off may be wrong."""
         problems: list[str] = []
-        for address in self.settings.addresses:
-            try:
-                async with asyncio.timeout(self.settings.timeout / len(self.settings.addresses)):
-                    found = await self._ask_sentinel(address)
-                    if found:
-                        return Address(found[0].decode(), int(found[1]))
-                problems.append(f"the sentinel at {address} knows no master {self.settings.master!r}")
-            except FAILURES as error:
-                problems.append(str(explain(error, f"{address} (sentinel)")))
-        raise EngineError("; ".join(problems))
+        votes: Counter[Address] = Counter()
+        asked = [asyncio.ensure_future(self._ask_sentinel(each)) for each in self.settings.addresses]
+        try:
+            for answer in asyncio.as_completed(asked):
+                try:
+                    votes[await answer] += 1
+                except EngineError as error:
+                    problems.append(str(error))
+                if votes and votes.most_common(1)[0][1] * 2 > len(asked):
+                    break
+        finally:
+            for each in asked:
+                each.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        if not votes:
+            raise EngineError("; ".join(problems))
+        return votes.most_common(1)[0][0]
 
-    async def _ask_sentinel(self, address: Address) -> Any:
+    async def _ask_sentinel(self, address: Address) -> Address:
+        try:
+            async with asyncio.timeout(self.settings.timeout / 2):
+                found = await self._master_of(address)
+        except FAILURES as error:
+            raise explain(error, f"{address} (sentinel)") from error
+        if not found:
+            raise EngineError(f"the sentinel at {address} knows no master {self.settings.master!r}")
+        return Address(found[0].decode(), int(found[1]))
+
+    async def _master_of(self, address: Address) -> Any:
         settings = self.settings
         link = await connect(settings, address, lambda push: None, lambda link, reason: None)
         try:
