@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from everwire.channels.engine import LogOptions, Position
 from everwire.engines.contract import Check, Recorder, publication, values
 from everwire.engines.redis import RedisEngine
 from everwire.engines.redis.keys import slot_of
+from everwire.errors import EngineError
 
 pytestmark = pytest.mark.loops("asyncio")
 
@@ -109,6 +111,48 @@ def test_nothing_is_lost_while_a_channel_moves_to_another_server(
                 for before, after in itertools.pairwise(events.publications)
             )
             assert not missed or events.available[-2:] == [False, True]
+        finally:
+            await engine.close()
+
+    run(main, timeout=60)
+
+
+def test_what_is_on_other_servers_goes_on_without_one(run: Run, servers: list[RedisServer]) -> None:
+    gone = servers[2]
+    names = [f"c{number}" for number in range(30)]
+
+    async def main() -> None:
+        engine = RedisEngine(url_of(servers), prefix=f"c{next(numbers)}", heartbeat=0.2, timeout=0.5)
+        events = Recorder()
+        await engine.start(events, node="n")
+        try:
+            await asyncio.gather(*(engine.subscribe(name) for name in names))
+            await asyncio.gather(*(engine.publish(name, publication(1), log=LOG) for name in names))
+            there = await asyncio.to_thread(gone.ask, "KEYS", "*:log:*")
+            gone.kill()
+            await events.until(lambda: events.available == [False])
+            outcomes = await asyncio.gather(
+                *(engine.publish(name, publication(2), log=LOG) for name in names), return_exceptions=True
+            )
+            for name, outcome in zip(names, outcomes, strict=True):
+                assert isinstance(outcome, EngineError) == (f"{{{name}}}" in there), (name, outcome)
+            assert f":{gone.port}" in (await engine.health()).detail
+            await asyncio.to_thread(gone.start)
+
+            async def insist(name: str) -> None:
+                # A server that has just come back does not take part in its cluster yet.
+                while True:
+                    with contextlib.suppress(EngineError):
+                        await engine.publish(name, publication(3), log=LOG, idempotency_key="3")
+                        return
+                    await asyncio.sleep(0.05)
+
+            await asyncio.gather(*(insist(name) for name in names))
+            # All are followed again, wherever they are.
+            await events.until(
+                lambda: values([each.publication for each in events.publications]).count(3) == 30
+            )
+            assert events.available[-1]
         finally:
             await engine.close()
 
