@@ -336,7 +336,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         given["lasts"] = tuple(given["lasts"])
     many: dict[str, Any] = {}
     if BACKENDS[given["engine"]].shared:
-        many = {"nodes": 2, "clients": 200, "channels": 100, "rate": 1000.0, "publishers": 50, "cuts": 0.25}
+        many = {"nodes": 2, "clients": 200, "channels": 200, "rate": 1000.0, "publishers": 50, "cuts": 0.25}
         many |= {"faults": "kill-node,kill-leader,cut,freeze", "seconds": 60.0, "ping": 5.0}
     return Options(**many | given)
 

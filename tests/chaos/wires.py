@@ -86,7 +86,6 @@ class Wire:
         if self._cut == "reset":
             side.reset()
             return
-        side.transport.pause_reading()
         if self._cut == "silence":
             self._waiting.append(side)
         else:
@@ -114,10 +113,11 @@ class Wire:
                 there.transport.abort()
                 break
             side.other, there.other = there, side
+            there.transport.write(b"".join(side.early))
+            side.early.clear()
             if self._cut == "silence":
+                side.transport.pause_reading()
                 there.transport.pause_reading()
-            else:
-                side.transport.resume_reading()
             return
         side.transport.abort()
 
@@ -127,6 +127,7 @@ class _Side(asyncio.Protocol):
 
     Attributes:
         other: the other end; None: not yet.
+        early: what has come by then.
         is_full: whether it takes no more at the moment.
     """
 
@@ -134,6 +135,7 @@ class _Side(asyncio.Protocol):
 
     def __init__(self, wire: Wire, *, back: bool = False) -> None:
         self.other: _Side | None = None
+        self.early: list[bytes] = []
         self.is_full = False
         self._wire = wire
         self._back = back
@@ -156,7 +158,9 @@ class _Side(asyncio.Protocol):
         if self._back:
             for each, instead in self._wire.translate.items():
                 data = data.replace(each, instead)
-        if self.other is not None:
+        if self.other is None:
+            self.early.append(data)
+        else:
             self.other.transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
