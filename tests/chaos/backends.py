@@ -15,7 +15,7 @@ from engines.servers import HOST, NatsServer, Server, nats_cluster
 
 __all__ = ["BACKENDS", "TIMEOUT", "Backend"]
 
-TIMEOUT = 3
+TIMEOUT = 2
 """Seconds that nodes wait for their engine."""
 
 PATIENCE = 40.0
@@ -47,7 +47,6 @@ class Backend:
     async def start(self, folder: Path) -> None:
         """Start the servers, which keep their data in a folder."""
         await asyncio.to_thread(self._start, folder)
-        await self.settle()
 
     async def close(self) -> None:
         """End them."""

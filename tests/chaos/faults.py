@@ -105,13 +105,14 @@ class Saboteur:
         self._wires = wires
 
     async def run(self, faults: Sequence[Fault]) -> None:
-        """Do it all; all is mended when this returns."""
+        """Do it all; each fault when the servers are in step again after the one before."""
         for fault in faults:
+            self.now = "mending" if self.done else ""
+            await self._backend.settle()
+            self.now = ""
             await asyncio.sleep(fault.pause)
             self.now = str(fault)
             await self._break(fault)
-            self.now = "mending"
-            await self._backend.settle()
             self.done[fault.kind] += 1
             self.now = ""
 

@@ -142,7 +142,7 @@ async def run(options: Options, *, progress: Callable[[str], None] = lambda line
         ]
         for node in nodes:
             stack.push_async_callback(node.end)
-            await node.start()
+        await asyncio.gather(backend.settle(), *(node.start() for node in nodes))
         balancer = await stack.enter_async_context(
             Wire([node.port for node in nodes], chance=random.Random(options.seed))
         )

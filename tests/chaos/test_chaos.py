@@ -19,19 +19,19 @@ def check(options: Options) -> Outcome:
 
 
 def test_nothing_is_lost_though_the_server_is_killed() -> None:
-    outcome = check(Options(clients=9, seconds=3, lasts=(0.1, 0.5), seed=3))
+    outcome = check(Options(clients=9, seconds=2, lasts=(0.1, 0.5), seed=3))
     assert outcome.faults == {"kill-node": 1}
     assert outcome.verdict.told == 0, report(outcome)
 
 
 def test_what_is_lost_with_a_small_log_is_told() -> None:
-    outcome = check(Options(engine="memory", clients=9, faults="", history=8, seconds=2, keys=True, seed=4))
+    outcome = check(Options(engine="memory", clients=9, faults="", history=8, seconds=1, keys=True, seed=4))
     assert outcome.verdict.told > 0, report(outcome)
 
 
 @pytest.mark.parametrize(
     ("engine", "faults"),
-    [("redis-sentinel", "kill-leader,cut"), ("nats-cluster", "kill-leader,kill-node")],
+    [("redis-sentinel", "kill-leader,kill-node,cut"), ("nats-cluster", "kill-leader")],
 )
 def test_nothing_is_lost_though_nodes_and_the_leader_of_the_engine_are_killed(
     engine: str, faults: str
@@ -45,12 +45,12 @@ def test_nothing_is_lost_though_nodes_and_the_leader_of_the_engine_are_killed(
         publishers=8,
         cuts=0.5,
         faults=faults,
-        lasts=(0.3, 1.0),
-        seconds=3,
+        lasts=(0.2, 0.6),
+        seconds=2,
         seed=5,
     )
     outcome = check(options)
-    assert sum(outcome.faults.values()) == 2
+    assert outcome.faults == dict.fromkeys(faults.split(","), 1)
     # The logs are long enough: whoever is told of a gap has seen what was never acknowledged, and is gone.
     assert outcome.verdict.needless == 0, report(outcome)
 
