@@ -6,7 +6,7 @@ import contextlib
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from everwire.channels import control
@@ -22,6 +22,7 @@ MESSAGES = st.one_of(
 )
 
 
+@settings(max_examples=50)
 @given(MESSAGES)
 def test_messages_come_as_they_were_sent(message: control.Message) -> None:
     assert [decode(data, Assembler()) for data in encode(message, 1)] == [message]

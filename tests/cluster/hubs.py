@@ -6,7 +6,7 @@ from typing import Any
 
 import everwire
 
-hub = everwire.Hub(insecure=True, node_info_interval=0.5)
+hub = everwire.Hub(insecure=True, node_info_interval=0.3)
 hub.namespace("", history=1000, ttl=300)
 hub.namespace("room", history=1000, ttl=300, presence=True, join_leave=True, force_push_join_leave=True)
 

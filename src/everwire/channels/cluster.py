@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from everwire.channels import control
@@ -165,7 +166,9 @@ class Cluster:
         for each in late:
             each.cancel()
         await asyncio.wait(late)
-        await self._try_to_send(Gone(self.node))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_ANSWERS):
+                await self._try_to_send(Gone(self.node))
         for node in list(self._members):
             self._forget(node)
 
@@ -285,6 +288,8 @@ class Cluster:
             await self._send(message, node)
         except EngineError as error:
             self._hub.logger.debug("other nodes could not be told: %s", error)
+        except Exception:
+            self._hub.logger.exception("other nodes could not be told")
 
     # What comes
 

@@ -454,9 +454,9 @@ class Node:
         """The engine is reachable again, or no longer."""
         self.counts.engine_available = available
         self.cluster.available(available)
+        self.positions.available(available)
         if available:
             self.health.clear("engine")
-            self.positions.check_all()
         else:
             self.health.set("engine", f"the engine {self.engine.name} is not reachable")
             self.logger.error("the engine %s is not reachable", self.engine.name)

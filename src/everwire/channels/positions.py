@@ -45,6 +45,7 @@ class Positions:
         self._all: asyncio.Task[None] | None = None
         self._again = False
         self._closed = False
+        self._available = True
 
     def start(self, *, watch: bool) -> None:
         """Begin; *watch*: look for channels in which nothing comes."""
@@ -62,16 +63,19 @@ class Positions:
         if tasks:
             await asyncio.wait(tasks)
 
-    def check_all(self) -> None:
-        """Check all channels, as soon as may be: the engine is reachable again."""
-        self._again = True
-        if self._all is None and not self._closed:
+    def available(self, available: bool) -> None:
+        """The engine is reachable again, or no longer: all channels are checked when it is."""
+        self._available = self._again = available
+        if available and self._all is None and not self._closed:
             self._all = self._hub.loop.create_task(self._check_all())
 
     async def check(self, *, grace: float = GRACE) -> None:
-        """Check all channels; what is missing *grace* seconds later, at least, is lost."""
+        """Check all channels; what is missing *grace* seconds later, at least, is lost.
+
+        What cannot be read is tried again, as long as the engine is taken to be there.
+        """
         left = self._hub.positioned_channels()
-        while left:
+        while left and self._available:
             left = await self._check_many(left, grace)
             if left:
                 await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
@@ -88,6 +92,8 @@ class Positions:
         interval = self._hub.options.position_check_interval
         while True:
             await asyncio.sleep(interval / LOOKS * random.uniform(0.8, 1.2))
+            if not self._available:
+                continue
             now = self._hub.loop.time()
             due = [each for each in self._hub.positioned_channels() if _is_due(each, now, interval)]
             await self._check_many(due, GRACE)
@@ -102,6 +108,8 @@ class Positions:
                 await self._check_one(channel, grace, failed)
 
         await asyncio.gather(*(work() for _ in range(min(AT_ONCE, len(channels)))))
+        if failed:
+            self._hub.logger.warning("the positions of %d channels could not be read", len(failed))
         return failed
 
     async def _check_one(self, channel: Channel, grace: float, failed: list[Channel]) -> None:
@@ -111,8 +119,11 @@ class Positions:
             self._hub.counts.engine_reads += 1
             page = await self._hub.engine.history(channel.name, log=channel.rule.log, limit=0)
         except EngineError as error:
-            self._hub.logger.warning("the position of %r was not checked: %s", channel.name, error)
+            self._hub.logger.debug("the position of %r could not be read: %s", channel.name, error)
             failed.append(channel)
+            return
+        except Exception:
+            self._hub.logger.exception("the position of %r could not be read", channel.name)
             return
         if not grace:
             self._settle(channel, page.top)
