@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from conftest import Run
 from engines.servers import HOST, NatsServer, free_port
 from everwire.channels.engine import LogOptions
 from everwire.engines import open_engine
-from everwire.engines.contract import Recorder, publication
+from everwire.engines.contract import Bench, Check, Recorder, cluster, log, publication
 from everwire.engines.nats import NatsEngine
 from everwire.engines.nats.options import NatsOptions
 from everwire.errors import ConfigError, EngineError
@@ -187,6 +189,32 @@ def test_what_a_user_may_not_do_is_told(run: Run, tmp_path: Path) -> None:
 
     with configured(tmp_path, config) as server:
         run(lambda: main(server.url))
+
+
+def test_what_a_user_has_to_be_allowed_is_as_documented(run: Run, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "engine.md").read_text()
+    found = re.search(r"needs to publish to (.*?), and to subscribe to\s(.*?)\.\n", text, re.DOTALL)
+    assert found is not None
+    publish, subscribe = (
+        ", ".join(f'"{each}"' for each in re.findall("`(.*?)`", part)) for part in found.groups()
+    )
+    config = f"""authorization {{ users = [
+        {{ user: u, password: p, permissions: {{ publish: [ {publish} ], subscribe: [ {subscribe} ] }} }}
+    ] }}"""
+
+    async def main(url: str) -> None:
+        async def check(promise: Check) -> None:
+            make = functools.partial(NatsEngine, url, user="u", password="p")
+            await promise(Bench(make=make, peer=make, advance=asyncio.sleep))
+
+        await check(cluster.what_one_node_publishes_reaches_the_other)
+        await check(cluster.a_control_message_reaches_the_other_nodes_or_the_one_it_is_for)
+        await check(cluster.presence_is_seen_by_all_nodes)
+        await check(log.a_retry_after_a_newer_version_is_a_duplicate)
+
+    with configured(tmp_path, config) as server:
+        run(lambda: main(server.url))
+        assert "Permissions Violation" not in server.log.read_text()
 
 
 def test_tls(run: Run, tmp_path: Path, certificates: Certificates) -> None:

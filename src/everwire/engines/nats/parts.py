@@ -40,5 +40,6 @@ class Parts:
     async def close(self) -> None:
         """End all of it."""
         await self.trimmer.close()
+        self.link.up = False
         self.requests.close()
         await self.link.end()

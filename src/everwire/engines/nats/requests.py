@@ -93,6 +93,7 @@ class Requests:
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self._up: asyncio.Future[None] | None = None
+        self._closed = False
 
     def start(self) -> None:
         """Begin to listen for answers."""
@@ -101,7 +102,9 @@ class Requests:
 
     def close(self) -> None:
         """Fail what is under way."""
+        self._closed = True
         self.lost("the engine is closed")
+        self.is_up()  # who waits for that looks, and goes
         if self._timer is not None:
             self._timer.cancel()
 
@@ -170,6 +173,8 @@ class Requests:
             EngineError: there is none by then.
         """
         while not self._link.up:
+            if self._closed:
+                raise EngineError("the nats engine is closed")
             if self._up is None:
                 self._up = self._loop.create_future()
             up = self._up

@@ -17,7 +17,7 @@ from everwire.engines.deadlines import Deadlines, Sweeper
 from everwire.engines.nats.names import token
 from everwire.engines.nats.publishing import Publishing
 from everwire.engines.nats.reading import Entry
-from everwire.engines.nats.requests import Requests
+from everwire.engines.nats.requests import NoResponders, Requests
 from everwire.engines.nats.streams import Stream
 from everwire.errors import EngineError
 
@@ -120,6 +120,8 @@ class Trimmer:
                 self._watch(stream, channel, rest, stream.options.ttl + SLACK)
             request = {"filter": stream.log + token(channel), "seq": care.mark}
             await self._requests.api(f"STREAM.PURGE.{stream.name}", request)
+        except NoResponders:
+            return  # there is no such stream any more
         except EngineError as error:
             _logger.debug("what has expired in %r stays for now: %s", channel, error)
             self._watch(stream, channel, care, stream.options.ttl + SLACK)
