@@ -75,6 +75,28 @@ async def history_is_read_in_pages_both_ways(bench: Bench) -> None:
         assert await read(limit=100) == [1, 2, 3, 4, 5]
 
 
+async def a_page_has_all_up_to_its_top(bench: Bench) -> None:
+    """Who reads while others publish misses nothing: what comes after the top it is told."""
+
+    async def read_until(engine: Engine, channel: str, count: int) -> None:
+        start = Position(0, "")
+        while True:
+            page = await engine.history(channel, log=LOG, since=start)
+            offsets = [each.offset for each in page.publications]
+            assert page.complete
+            assert offsets[-1:] == [page.top.offset] or (not offsets and not page.top.offset)
+            if len(offsets) == count:
+                return
+            await asyncio.sleep(0)
+
+    async with bench.started() as (engine, _):
+        for number in range(30):
+            readers = [asyncio.create_task(read_until(engine, f"c{number}", 3)) for _ in range(3)]
+            await asyncio.sleep(0)
+            await fill(engine, 3, channel=f"c{number}")
+            await asyncio.gather(*readers)
+
+
 async def logs_of_channels_are_apart(bench: Bench) -> None:
     async with bench.started() as (engine, _):
         await fill(engine, 3)
@@ -284,6 +306,7 @@ CHECKS: tuple[Check, ...] = (
     a_position_exists_before_the_first_publication,
     offsets_rise_and_the_epoch_stays,
     history_is_read_in_pages_both_ways,
+    a_page_has_all_up_to_its_top,
     logs_of_channels_are_apart,
     what_was_evicted_is_told,
     what_has_expired_is_told,

@@ -131,11 +131,12 @@ class Reading:
         offset = since.offset if since is not None else 0
         found: list[Entry] = []
         complete = True
-        start, following = offset, 1
+        start, following, ended = offset, 1, False
         while following and (limit < 0 or len(found) < limit or start == offset):
             count = PAGE if limit < 0 else min(PAGE, limit - len(found) + 2)
             entries, following = await self._fetch(start, count)
             if not entries:
+                ended = True
                 break
             hidden = self._hidden(entries)
             complete = complete and not any(each.offset > offset for each in entries[:hidden])
@@ -145,6 +146,8 @@ class Reading:
                 self._reached(entries[-1])
         if following or self.top is None:
             await self._look_at_top()
+        if ended:
+            self._expect_nothing(start)
         top = self.top.offset if self.top is not None else 0
         if offset > top:
             return self._page([], complete=False)
@@ -166,6 +169,8 @@ class Reading:
                 start = page[-1].sequence + 1
         if entries:
             self._reached(entries[-1])
+        else:
+            self._expect_nothing(start)
         hidden = self._hidden(entries)
         top = self.top.offset if self.top is not None else 0
         end, complete = len(entries), True
@@ -193,6 +198,11 @@ class Reading:
         if self.top is not None and self.top.sequence > last.sequence:
             raise Stale("a copy of the stream is behind")
         self.top = last
+
+    def _expect_nothing(self, start: int) -> None:
+        """There was nothing from a number on in the copy that was read, when it was read."""
+        if self.top is not None and self.top.sequence >= start:
+            raise Stale("something was published meanwhile, or a copy of the stream is behind")
 
     def _hidden(self, entries: list[Entry]) -> int:
         """How many of these, which come first, are not handed out."""
