@@ -39,6 +39,13 @@ def header_block(headers: dict[str, str]) -> bytes:
     return f"NATS/1.0\r\n{lines}\r\n".encode()
 
 
+USED = (
+    *("_ps", "_pongs", "_transport", "_server_info", "_max_payload", "_pings_outstanding", "_flush_queue"),
+    *("_process_pong", "_process_err", "_process_op_err", "_attempt_reconnect", "_disconnected_cb"),
+)
+"""What this file uses of the library's own."""
+
+
 class MessageReader(Parser):
     """Reads messages, and leaves everything else that a server says to the library."""
 
@@ -88,6 +95,11 @@ class Link(Client):
 
     def __init__(self, on_up: Callable[[], None], on_down: Callable[[], None]) -> None:
         super().__init__()
+        if missing := [name for name in USED if not hasattr(self, name)]:
+            raise ConfigError(
+                f"this version of nats-py is not one that everwire knows (it has no {missing[0]}): "
+                "install 'nats-py<2.17', or a newer everwire"
+            )
         self._ps = MessageReader(self)
         self._on_up = on_up
         self._on_down = on_down
