@@ -46,7 +46,7 @@ def test_options_are_in_the_url_or_by_name() -> None:
     url = "nats://us%40er:p%3Aw@one:4222,two?replicas=3&prefix=a.b&timeout=2.5&max_size=1000&storage=memory"
     options = NatsOptions.from_url(url, {"timeout": 7.0})
     assert options.servers == ["nats://one:4222", "nats://two"]
-    assert (options.user, options.password, options.token) == ("us@er", "p:w", None)
+    assert (options.username, options.password, options.token) == ("us@er", "p:w", None)
     assert (options.replicas, options.prefix, options.max_size) == (3, "a.b", 1000)
     assert (options.timeout, options.storage) == (7.0, "memory")
     assert "p:w" not in repr(options)
@@ -66,7 +66,7 @@ def test_options_are_in_the_url_or_by_name() -> None:
         ("nats://host?timeout=0", "above 0"),
         ("nats://host?max_waiting=0", "max_waiting"),
         ("nats://host?max_size=-1", "max_size"),
-        ("nats://host?tls_cert=x", "only of use together"),
+        ("nats://host?ssl_cert=x", "only of use together"),
         ("nats://host?size=3", "unexpected keyword argument 'size'"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_user_with_a_password(run: Run, tmp_path: Path) -> None:
 
         async def main() -> None:
             await try_out(f"nats://u:right@{host}")
-            await try_out(server.url, user="u", password="right")
+            await try_out(server.url, username="u", password="right")
             for url in (f"nats://u:wrong@{host}", server.url):
                 with pytest.raises(ConfigError, match="does not let us in") as caught:
                     await try_out(url)
@@ -185,7 +185,7 @@ def test_what_a_user_may_not_do_is_told(run: Run, tmp_path: Path) -> None:
 
     async def main(url: str) -> None:
         with pytest.raises(ConfigError, match=r"(?s)permissions violation.*allow it to publish to \$JS\.API"):
-            await try_out(url, user="u", password="p")
+            await try_out(url, username="u", password="p")
 
     with configured(tmp_path, config) as server:
         run(lambda: main(server.url))
@@ -204,7 +204,7 @@ def test_what_a_user_has_to_be_allowed_is_as_documented(run: Run, tmp_path: Path
 
     async def main(url: str) -> None:
         async def check(promise: Check) -> None:
-            make = functools.partial(NatsEngine, url, user="u", password="p")
+            make = functools.partial(NatsEngine, url, username="u", password="p")
             await promise(Bench(make=make, peer=make, advance=asyncio.sleep))
 
         await check(cluster.what_one_node_publishes_reaches_the_other)
@@ -223,11 +223,11 @@ def test_tls(run: Run, tmp_path: Path, certificates: Certificates) -> None:
         host = server.url.removeprefix("nats://")
 
         async def main() -> None:
-            await try_out(f"tls://{host}", tls=certificates.client)
+            await try_out(f"tls://{host}", ssl=certificates.client)
             with pytest.raises(EngineError, match=r"(?i)certificate"):
                 await try_out(f"tls://{host}", timeout=0.5)
             with pytest.raises(ConfigError, match="cannot be read"):
-                await try_out(f"tls://{host}?tls_ca=/nowhere")
+                await try_out(f"tls://{host}?ssl_ca_certs=/nowhere")
 
         run(main)
 

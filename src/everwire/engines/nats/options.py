@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import ssl
+import ssl as ssl_module
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
@@ -29,11 +29,11 @@ class NatsOptions:
             :class:`~everwire.errors.EngineError`. 0: as much as the account may.
         timeout: seconds that anything may take; then it raises :class:`~everwire.errors.EngineError`.
         max_waiting: publications and reads that wait for NATS at once; more raise it, too.
-        user, password, token: who we are; they may be in the URL.
+        username, password, token: who we are; they may be in the URL.
         credentials: a file with a JWT and an nkey, as ``nsc`` makes it.
         nkey: a file with the seed of an nkey.
-        tls: a context for TLS, in place of what the next ones say.
-        tls_ca, tls_cert, tls_key: files: authorities to trust (default: the system's), and our own
+        ssl: a context for TLS, in place of what the next ones say.
+        ssl_ca_certs, ssl_cert, ssl_key: files: authorities to trust (default: the system's), and our own
             certificate and its key.
         servers: where to connect.
     """
@@ -44,15 +44,15 @@ class NatsOptions:
     max_size: int = 0
     timeout: float = 5.0
     max_waiting: int = 8192
-    user: str | None = None
+    username: str | None = None
     password: str | None = field(default=None, repr=False)
     token: str | None = field(default=None, repr=False)
     credentials: str | None = None
     nkey: str | None = None
-    tls: ssl.SSLContext | None = None
-    tls_ca: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
+    ssl: ssl_module.SSLContext | None = None
+    ssl_ca_certs: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
     servers: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
@@ -66,8 +66,8 @@ class NatsOptions:
             raise ConfigError(f"max_waiting={self.max_waiting!r} is no number from 1 on")
         if not self.timeout > 0:
             raise ConfigError(f"timeout={self.timeout!r} is not a time above 0")
-        if (self.tls_key is None) != (self.tls_cert is None):
-            raise ConfigError("tls_cert and tls_key are only of use together")
+        if (self.ssl_key is None) != (self.ssl_cert is None):
+            raise ConfigError("ssl_cert and ssl_key are only of use together")
 
     @classmethod
     def from_url(cls, url: str, options: Mapping[str, Any]) -> Self:
@@ -86,7 +86,9 @@ class NatsOptions:
         if at:
             user, colon, password = identity.partition(":")
             given = (
-                {"user": unquote(user), "password": unquote(password)} if colon else {"token": unquote(user)}
+                {"username": unquote(user), "password": unquote(password)}
+                if colon
+                else {"token": unquote(user)}
             )
         given |= parse_qsl(query, keep_blank_values=True)
         given |= options
@@ -104,7 +106,9 @@ class NatsOptions:
             ConfigError: a file cannot be read.
         """
         options: dict[str, Any] = {"name": "everwire", "tls": self._tls()}
-        for name in ("user", "password", "token"):
+        if self.username is not None:
+            options["user"] = self.username
+        for name in ("password", "token"):
             if (value := getattr(self, name)) is not None:
                 options[name] = value
         for name, path in (("user_credentials", self.credentials), ("nkeys_seed", self.nkey)):
@@ -114,19 +118,19 @@ class NatsOptions:
                 options[name] = os.fspath(path)
         return options
 
-    def _tls(self) -> ssl.SSLContext | None:
-        if self.tls is not None:
-            return self.tls
-        if self.tls_ca is None and self.tls_cert is None:
+    def _tls(self) -> ssl_module.SSLContext | None:
+        if self.ssl is not None:
+            return self.ssl
+        if self.ssl_ca_certs is None and self.ssl_cert is None:
             secure = any(each.startswith("tls:") for each in self.servers)
-            return ssl.create_default_context() if secure else None
+            return ssl_module.create_default_context() if secure else None
         try:
-            context = ssl.create_default_context(cafile=self.tls_ca)
-            if self.tls_cert is not None:
-                context.load_cert_chain(self.tls_cert, self.tls_key)
-        except (OSError, ssl.SSLError) as error:
+            context = ssl_module.create_default_context(cafile=self.ssl_ca_certs)
+            if self.ssl_cert is not None:
+                context.load_cert_chain(self.ssl_cert, self.ssl_key)
+        except (OSError, ssl_module.SSLError) as error:
             raise ConfigError(
-                f"the certificates for NATS cannot be read: {error} (tls_ca, tls_cert, tls_key)"
+                f"the certificates for NATS cannot be read: {error} (ssl_ca_certs, ssl_cert, ssl_key)"
             ) from error
         return context
 
