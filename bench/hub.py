@@ -47,8 +47,8 @@ def upgrade(path: str, port: int) -> bytes:
 def frame(text: str) -> bytes:
     """A message of a client (RFC 6455), masked with zeros."""
     data = text.encode()
-    assert len(data) < 126
-    return bytes([0x81, 0x80 | len(data), 0, 0, 0, 0]) + data
+    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
+    return b"\x81" + size + bytes(4) + data
 
 
 JOIN = frame('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"news"}}')

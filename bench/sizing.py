@@ -25,6 +25,8 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
+from hub import frame
+
 import everwire.asgi
 
 MARK = b"@"
@@ -60,13 +62,6 @@ def child(pipe: Pipe, options: dict[str, Any]) -> None:
     import uvloop
 
     uvloop.run(serve(pipe, options))
-
-
-def frame(text: str) -> bytes:
-    """A message of a client (RFC 6455), masked with zeros."""
-    data = text.encode()
-    size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
-    return b"\x81" + size + bytes(4) + data
 
 
 HEAD = (
