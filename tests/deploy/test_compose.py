@@ -173,6 +173,9 @@ def test_a_client_moves_through_caddy_and_misses_nothing(
                 assert first.program.wait() == 0
                 publish(second, 15)
                 assert (await anext(room)).data == 15
+                for number in range(16, 20):
+                    await client.publish("room:1", number)
+                assert [(await anext(room)).data for _ in range(4)] == list(range(16, 20))
                 assert second.metric("everwire_connections") == 1
 
     run(main, timeout=60)
