@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -16,12 +17,16 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from asgi.programs import hosting
 from commands import Program, everwire
 from conftest import Run
 from live import until
+from transports.clients import Ended, client
+from transports.sites import Site
 
 from everwire.cli.embedded import EmbeddedServer
 from everwire.client import Client
@@ -36,7 +41,7 @@ HUB = """
 import os
 import everwire
 
-app = everwire.Hub(insecure=True)
+app = everwire.Hub(insecure=True, ping_interval=300)
 app.namespace("", history=2000)
 
 @app.rpc("pid")
@@ -101,7 +106,9 @@ def is_gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def test_one_hub_over_workers_that_are_replaced(run: Run, tmp_path: Path) -> None:
+def test_one_hub_over_workers_that_are_replaced(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing is lost, doubled or out of order for those who follow, on any transport."""
 
     async def main(program: Program, url: str) -> None:
@@ -110,6 +117,7 @@ def test_one_hub_over_workers_that_are_replaced(run: Run, tmp_path: Path) -> Non
             for counter in counters:
                 await stack.enter_async_context(counter.counting())
             before = {await counter.pid() for counter in counters}
+            polling = [asyncio.create_task(poll(url)) for _ in range(4)]
             publishing = asyncio.create_task(publish_all(url))
             await until(lambda: len(counters[0].got) > 20)
             program.send_signal(signal.SIGHUP)
@@ -117,9 +125,35 @@ def test_one_hub_over_workers_that_are_replaced(run: Run, tmp_path: Path) -> Non
             await until(lambda: all(is_gone(pid) for pid in before), seconds=30)
             await publishing
             await until(lambda: all(len(counter.got) >= 300 for counter in counters), seconds=30)
+            # Polls reach sessions of any worker, and none is held by one that ends.
+            for numbers, code in await asyncio.gather(*polling):
+                assert code == 3001
+                assert numbers == list(range(numbers[0], numbers[-1] + 1))
             for counter in counters:
                 assert counter.got == list(range(300))
                 assert await counter.pid() not in before
+
+    async def poll(url: str) -> tuple[list[int], int]:
+        """Follow by long polling until the end: what has come, and the code of the end."""
+        place = Site(Hub(), urlsplit(url).port or 0, "/connection", lambda: None)
+        numbers: list[int] = []
+        async with client("long_poll-json", place) as one:
+            await one.start("n")
+            while True:
+                try:
+                    numbers.append(int(bytes((await one.publication()).data)))
+                except Ended as ended:
+                    return numbers, ended.code
+                except httpx.TransportError:
+                    # A worker that ends does not wait for ever for the request of a new connection.
+                    continue
+                except AssertionError as gone:
+                    assert "no such tunnel" in str(gone), "it has ended between two polls"
+                    return numbers, 3001
+
+    # Each request on a connection of its own.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    monkeypatch.setattr(httpx, "AsyncClient", functools.partial(httpx.AsyncClient, limits=limits))
 
     async def publish_all(url: str) -> None:
         for number in range(300):

@@ -168,6 +168,7 @@ class HubApplication:
     def everwire_closing(self) -> None:
         """Everwire's server is about to close its connections: tell the clients to come back (3001)."""
         self._started = False
+        self._tunnels.release()
         self.hub.end_sessions()
 
     def _make_tunnels(self) -> TunnelMiddleware:

@@ -112,6 +112,7 @@ class TunnelMiddleware:
         self._close_timeout = close_timeout
         self._tunnels: dict[bytes, Tunnel] = {}
         self._closing = False
+        self._held_for_others: set[Place] = set()
         self._peers = peers
         if peers is not None:
             serve_others(peers, self._tunnels, poll_timeout)
@@ -147,11 +148,17 @@ class TunnelMiddleware:
     def everwire_closing(self) -> None:
         """Everwire's server is about to close: end the tunnels, so that no held request keeps it waiting."""
         self._closing = True
+        self.release()
         closing = getattr(self.app, "everwire_closing", None)
         if closing is not None:
             closing()
         for tunnel in list(self._tunnels.values()):
             tunnel.end(1012, "")
+
+    def release(self) -> None:
+        """Answer the polls that are held here for tunnels of other nodes: their clients poll elsewhere."""
+        for place in self._held_for_others:
+            place.leave()
 
     async def close(self, code: int = 1012, reason: str = "") -> None:
         """Refuse new tunnels, close those there are with *code*, and wait for the application to end them.
@@ -313,6 +320,8 @@ class TunnelMiddleware:
         # A stream begins at once, with what there is or not.
         seconds = 0.0 if as_stream else self._limits.poll_timeout
         leaving = asyncio.create_task(_watch_leaving(exchange, place))
+        if isinstance(place, There):
+            self._held_for_others.add(place)
         try:
             batch = await place.fetch(head.poll, head.ack, head.ack + 1, seconds)
             if leaving.done():
@@ -325,6 +334,7 @@ class TunnelMiddleware:
                 records = [Record(NEXT, b"%d" % (head.ack + 1)), *batch.records]
                 await exchange.respond(200, b"".join(map(as_bytes, records)), _OCTETS)
         finally:
+            self._held_for_others.discard(place)
             leaving.cancel()
             await asyncio.wait((leaving,))
 
