@@ -64,6 +64,8 @@ class BusEngine:
         followed: the channels that it follows.
         is_up: whether the log can be reached; :meth:`cut` and :meth:`mend` say so to the node.
         mute: nodes to which nothing of this one gets through.
+        loses: one of so many messages to other nodes, if it is not 0.
+        lost: how many were.
         sent: the messages that this node has sent to others.
         reads: how often the log was read.
     """
@@ -89,6 +91,7 @@ class BusEngine:
         self.followed: set[str] = set()
         self.is_up = True
         self.mute: set[str] = set()
+        self.loses = self.lost = 0
         self.sent: list[bytes] = []
         self.reads = 0
         self.node = ""
@@ -131,6 +134,9 @@ class BusEngine:
     async def control(self, data: bytes, *, node: str = "") -> None:
         self._check()
         self.sent.append(data)
+        if self.loses and not len(self.sent) % self.loses:
+            self.lost += 1
+            return
         loop = asyncio.get_running_loop()
         for other, engine in list(self.bus.engines.items()):
             if engine is not self and node in ("", other) and engine.is_up and other not in self.mute:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import re
@@ -12,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from channels.bus import nodes
 from commands import Program
 from conftest import Run
 from interop.programs import node
 from live import HOST
 from proxies import LoopbackServer
 from transports.tunnels import serving
+
+from everwire.transports.tunnel import places
 
 CLASSES = ("PollingWebSocket", "EventSourceWebSocket", "StreamingWebSocket")
 PEER = Path(__file__).with_name("everwire_js_peer.mjs")
@@ -36,17 +40,17 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Cutter(LoopbackServer):
-    """Passes bytes on to a server, and cuts each connection after some of them, as a seed has it."""
+    """Passes bytes on to servers, each connection to the next, and cuts it after some of them, by a seed."""
 
-    def __init__(self, port: int, seed: int, *, least: int, most: int) -> None:
+    def __init__(self, *ports: int, seed: int, least: int, most: int) -> None:
         super().__init__()
-        self._target = port
+        self._targets = itertools.cycle(ports)
         self._random = random.Random(seed)
         self._between = least, most
         self.cuts = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(HOST, self._target)
+        there_reader, there_writer = await asyncio.open_connection(HOST, next(self._targets))
         up, down = (self._random.randint(*self._between) for _ in "ud")
         pumps = [
             asyncio.ensure_future(self._pump(reader, there_writer, up)),
@@ -94,15 +98,25 @@ class Echo:
         self.ended.append((event["code"], event.get("reason")))
 
 
-async def outcome(module: Path, kind: str, port: int) -> dict[str, Any]:
+async def outcome(module: Path, kind: str, port: int, count: int = COUNT) -> dict[str, Any]:
     """Run the client, and return how it went, as it sees it."""
     url = f"ws://{HOST}:{port}/echo?x=1"
-    with Program([node(), PEER, module.as_uri(), kind, url, str(COUNT), "7"]) as program:
+    with Program([node(), PEER, module.as_uri(), kind, url, str(count), "7"]) as program:
         assert await asyncio.to_thread(program.wait) == 0
         found = re.search(r"^\{.*\}$", program.output, re.M)
         assert found is not None, program.output
         result: dict[str, Any] = json.loads(found[0])
         return result
+
+
+def check(result: dict[str, Any], echo: Echo, count: int = COUNT) -> None:
+    """Everything came there and back, once and in order, and the end was told."""
+    assert result["wrong"] is None
+    assert result["received"] == count
+    assert (result["code"], result["reason"], result["wasClean"]) == (3000, "done", True)
+    assert result["left"] == 0
+    assert (echo.received, echo.wrong) == (count, None)
+    assert echo.ended == [(3000, "done")]
 
 
 @pytest.mark.parametrize(
@@ -113,15 +127,33 @@ def test_cuts_lose_nothing(run: Run, module: Path, kind: str, server: str) -> No
         echo = Echo()
         async with (
             serving(server, echo) as (_, port),
-            Cutter(port, 11, least=2000, most=80_000) as cutter,
+            Cutter(port, seed=11, least=2000, most=80_000) as cutter,
         ):
-            result = await outcome(module, kind, cutter.port)
-            assert result["wrong"] is None
-            assert result["received"] == COUNT
-            assert (result["code"], result["reason"], result["wasClean"]) == (3000, "done", True)
-            assert result["left"] == 0
-            assert (echo.received, echo.wrong) == (COUNT, None)
-            assert echo.ended == [(3000, "done")]
+            check(await outcome(module, kind, cutter.port), echo)
             assert cutter.cuts >= 20
+
+    run(main, timeout=40)
+
+
+@pytest.mark.parametrize("kind", ["PollingWebSocket", "StreamingWebSocket"])
+def test_nothing_is_lost_between_two_nodes(
+    run: Run, module: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each connection goes to the other node, and is cut; every ninth message between the nodes is lost."""
+    monkeypatch.setattr(places, "MARGIN", 0.3)
+
+    async def main() -> None:
+        echo = Echo()
+        options = {"poll_timeout": 0.3, "timeout": 10.0}
+        async with (
+            nodes(2) as (one, two),
+            serving("everwire", echo, peers=one.cluster, **options) as (_, first),
+            serving("everwire", echo, peers=two.cluster, **options) as (_, second),
+            Cutter(first, second, seed=11, least=2000, most=80_000) as cutter,
+        ):
+            one.engine.loses = two.engine.loses = 9
+            check(await outcome(module, kind, cutter.port, 600), echo, 600)
+            assert cutter.cuts >= 10
+            assert min(hub.engine.lost for hub in (one, two)) >= 3
 
     run(main, timeout=40)
