@@ -143,7 +143,7 @@ class Control:
                 line = await reader.readline()
             try:
                 order = check_order(json.loads(line))
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 await tell(error=str(error))
             else:
                 await report(self._drainable, tell, **order)
