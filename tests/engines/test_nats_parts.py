@@ -12,6 +12,7 @@ import pytest
 from conftest import Run
 from hypothesis import given
 from hypothesis import strategies as st
+from nats.errors import ProtocolError
 
 from engines.servers import NatsServer
 from everwire.channels.engine import LogOptions
@@ -91,6 +92,28 @@ def test_messages_are_read_however_they_are_cut(
             await reader.parse(wire[start:cut])
             start = cut
         assert got == [(b"a.b", headers if flag else b"", data) for data, flag in messages]
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"MSG a\r\n",
+        b"MSG a x 1\r\nb\r\n",
+        b"MSG a 1 -5\r\n",
+        b"MSG a 1 99999999999\r\n",
+        b"HMSG a 1 9 3\r\n",
+        b"x" * ((1 << 20) + 1),
+        b"\xff\xfe\r\n",
+    ],
+    ids=lambda wire: repr(wire[:16]),
+)
+def test_what_no_server_says_ends_the_connection(run: Run, wire: bytes) -> None:
+    async def main() -> None:
+        link = Link(lambda: None, lambda: None)
+        with pytest.raises(ProtocolError):
+            await MessageReader(link).parse(wire)
 
     run(main)
 

@@ -118,7 +118,10 @@ class EngineEvents(Protocol):
         ...
 
     def on_available(self, available: bool) -> None:
-        """The engine is reachable again, or no longer: then positions are checked when it is back."""
+        """The engine is reachable again, or no longer: then positions are checked when it is back.
+
+        That it is reachable may be told several times: each time something may have been missed before.
+        """
         ...
 
 

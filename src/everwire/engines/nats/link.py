@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nats.aio.client import Client
-from nats.errors import Error
+from nats.errors import Error, ProtocolError
 from nats.protocol.parser import Parser
 
 from everwire.errors import ConfigError, EngineError
@@ -28,6 +28,10 @@ Handler = Callable[[bytes, bytes, bytes], None]
 
 MAX_UNSENT = 64 << 20
 """Bytes that a server may be behind with reading; what would add to them is refused."""
+
+MAX_LINE = 1 << 20
+MAX_MESSAGE = 64 << 20
+"""Bytes that a line of the protocol, and a message, may have: more than NATS sends."""
 
 PING_INTERVAL = 3.0
 """Seconds between two pings; a server that owes three answers is given up."""
@@ -67,18 +71,27 @@ class MessageReader(Parser):
         while position < end:
             line_end = data.find(b"\r\n", position)
             if line_end < 0:
+                if end - position > MAX_LINE:
+                    raise ProtocolError(f"a line of more than {MAX_LINE} bytes")
                 break
             with_headers = data.startswith(b"HMSG ", position)
             if with_headers or data.startswith(b"MSG ", position):
                 # [H]MSG subject sid [reply] [size of headers] size
                 parts = data[position:line_end].split(b" ")
                 start = line_end + 2
-                stop = start + int(parts[-1])
+                number = before = 0
+                try:
+                    number, size = int(parts[2]), int(parts[-1])
+                    before = int(parts[-2]) if with_headers else 0
+                except (ValueError, IndexError):
+                    size = -1
+                if not 0 <= before <= size <= MAX_MESSAGE:
+                    raise ProtocolError(f"a message that begins with {data[position : position + 80]!r}")
+                body, stop = start + before, start + size
                 if stop + 2 > end:
                     break
-                body = start + int(parts[-2]) if with_headers else start
                 position = stop + 2
-                handle(int(parts[2]), parts[1], data[start:body], data[body:stop])
+                handle(number, parts[1], data[start:body], data[body:stop])
             else:
                 position, begin = line_end + 2, position
                 await super().parse(data[begin:position])
