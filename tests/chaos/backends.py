@@ -8,16 +8,21 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from engines.redis_servers import RedisServer, Sentinel
 from engines.servers import HOST, NatsServer, Server, nats_cluster
 
-__all__ = ["BACKENDS", "TIMEOUT", "Backend"]
+__all__ = ["BACKENDS", "TIMEOUT", "Backend", "Kind"]
+
+Kind = Literal["kill-node", "kill-leader", "cut", "freeze-node", "freeze-leader", "isolate-leader"]
+"""What can break: see ``faults.py``."""
 
 TIMEOUT = 2
 """Seconds that nodes wait for their engine."""
 
+SERVERS: tuple[Kind, ...] = ("kill-node", "kill-leader", "cut", "freeze-node", "freeze-leader")
+"""What can break where an engine has servers."""
 PATIENCE = 40.0
 """Seconds that servers may take until they agree again: a sentinel alone takes ten to demote a master."""
 
@@ -33,11 +38,13 @@ class Backend:
         ports: of its servers, as nodes connect to them.
         tells: whether the first of these tells nodes of the ports of the others.
         durable: whether it outlives a node.
+        kinds: what can break.
     """
 
     shared: ClassVar[bool] = False
     durable: ClassVar[bool] = True
     tells: ClassVar[bool] = False
+    kinds: ClassVar[tuple[Kind, ...]] = ("kill-node", "freeze-node")
 
     def __init__(self, wait_replicas: int = 1) -> None:
         self.ports: list[int] = []
@@ -58,6 +65,10 @@ class Backend:
 
     async def leader(self) -> Server:
         """The server that takes the writes."""
+        raise NotImplementedError
+
+    async def kill_alone(self, leader: Server) -> None:
+        """Kill a server after a moment in which its replicas got nothing of what it took."""
         raise NotImplementedError
 
     async def revive(self, server: Server) -> None:
@@ -97,6 +108,7 @@ class Redis(Backend):
     """One Redis server, which has written down what it acknowledges."""
 
     shared = True
+    kinds = SERVERS
 
     def url(self, ports: Sequence[int]) -> str:
         return f"redis://{HOST}:{ports[0]}?timeout={TIMEOUT}"
@@ -115,6 +127,7 @@ class RedisSentinel(Backend):
 
     shared = True
     tells = True
+    kinds = (*SERVERS, "isolate-leader")
 
     def url(self, ports: Sequence[int]) -> str:
         replicas = f"&wait_replicas={self._wait_replicas}" if self._wait_replicas else ""
@@ -122,6 +135,18 @@ class RedisSentinel(Backend):
 
     async def leader(self) -> Server:
         return await asyncio.to_thread(self._leader)
+
+    async def kill_alone(self, leader: Server) -> None:
+        assert isinstance(leader, RedisServer)
+        (other,) = (each for each in self._servers if each is not leader)
+        # Frozen, it cannot come back at once.
+        other.freeze()
+        try:
+            await asyncio.to_thread(leader.ask, "CLIENT", "KILL", "TYPE", "replica")
+            await asyncio.sleep(0.2)
+            leader.kill()
+        finally:
+            other.thaw()
 
     async def revive(self, server: Server) -> None:
         """Start it once the other one was promoted, and make it a replica: what it had it has lost."""
@@ -169,6 +194,7 @@ class Nats(Backend):
     """One NATS server."""
 
     shared = True
+    kinds = SERVERS
 
     def url(self, ports: Sequence[int]) -> str:
         servers = ",".join(f"{HOST}:{port}" for port in ports)

@@ -7,16 +7,12 @@ import collections
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
-from chaos.backends import Backend
+from chaos.backends import Backend, Kind
 from chaos.nodes import Node
 from chaos.wires import Cut, Wire
 
-__all__ = ["KINDS", "Fault", "Kind", "Saboteur", "plan"]
-
-Kind = Literal["kill-node", "kill-leader", "cut", "freeze-node", "freeze-leader"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+__all__ = ["Fault", "Saboteur", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +21,8 @@ class Fault:
 
     Attributes:
         kind: ``"kill-node"`` and ``"kill-leader"``: SIGKILL; ``"cut"``: the network between a node and the
-            engine's servers; ``"freeze-node"`` and ``"freeze-leader"``: SIGSTOP.
+            engine's servers; ``"freeze-node"`` and ``"freeze-leader"``: SIGSTOP; ``"isolate-leader"``: its
+            replicas are cut off, and then it is killed, with what they do not have.
         pause: seconds without a fault before it.
         lasts: seconds until it is mended.
         node: the number of the node that it is about.
@@ -39,15 +36,17 @@ class Fault:
     how: Cut
 
     def __str__(self) -> str:
-        about = {"cut": f" node {self.node} off ({self.how})", "kill-leader": "", "freeze-leader": ""}
-        return f"{self.kind}{about.get(self.kind, f' {self.node}')} for {self.lasts:.1f} s"
+        about = f" {self.node}" if self.kind.endswith("-node") else ""
+        if self.kind == "cut":
+            about = f" node {self.node} off ({self.how})"
+        return f"{self.kind}{about} for {self.lasts:.1f} s"
 
 
 def plan(
     kinds: Sequence[str],
     *,
     nodes: int,
-    servers: bool,
+    known: Sequence[Kind],
     seconds: float,
     lasts: tuple[float, float],
     seed: int,
@@ -56,7 +55,7 @@ def plan(
 
     Parameters:
         nodes: how many there are.
-        servers: whether the engine has servers; else nodes only can be killed and frozen.
+        known: those that there can be.
         seconds: of the run; there is a fault every six or so.
         lasts: seconds for which a fault lasts, at least and at most.
 
@@ -69,11 +68,11 @@ def plan(
     while len(drawn) < count:
         for kind in chance.sample(kinds, len(kinds)):
             if kind == "freeze":
-                kind = chance.choice(("freeze-node", "freeze-leader")) if servers else "freeze-node"
-            known = KINDS if servers else ("kill-node", "freeze-node")
-            if kind not in known:
+                kind = chance.choice([each for each in known if each.startswith("freeze-")])
+            found = [each for each in known if each == kind]
+            if not found:
                 raise ValueError(f"there is no fault {kind!r} here: there are {', '.join(known)}, freeze")
-            drawn.append(kind)
+            drawn += found
     return [
         Fault(
             kind,
@@ -133,9 +132,12 @@ class Saboteur:
                 await asyncio.sleep(fault.lasts)
                 for wire in self._wires[fault.node]:
                     wire.heal()
-            case "kill-leader":
+            case "kill-leader" | "isolate-leader":
                 leader = await self._backend.leader()
-                leader.kill()
+                if fault.kind == "isolate-leader":
+                    await self._backend.kill_alone(leader)
+                else:
+                    leader.kill()
                 await asyncio.sleep(fault.lasts)
                 await self._backend.revive(leader)
             case "freeze-leader":

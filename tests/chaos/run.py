@@ -219,7 +219,7 @@ class _Play:
         faults = plan(
             [each for each in options.faults.split(",") if each],
             nodes=options.nodes,
-            servers=BACKENDS[options.engine].shared,
+            known=BACKENDS[options.engine].kinds,
             seconds=options.seconds,
             lasts=options.lasts,
             seed=options.seed,
@@ -337,7 +337,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     many: dict[str, Any] = {}
     if BACKENDS[given["engine"]].shared:
         many = {"nodes": 2, "clients": 200, "channels": 200, "rate": 1000.0, "publishers": 50, "cuts": 0.25}
-        many |= {"faults": "kill-node,kill-leader,cut,freeze", "seconds": 60.0, "ping": 5.0}
+        kinds = {"freeze" if "freeze" in each else each: None for each in BACKENDS[given["engine"]].kinds}
+        many |= {"faults": ",".join(kinds), "seconds": 60.0, "ping": 5.0}
     return Options(**many | given)
 
 

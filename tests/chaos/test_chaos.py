@@ -31,7 +31,7 @@ def test_what_is_lost_with_a_small_log_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("engine", "faults"),
-    [("redis-sentinel", "kill-leader,kill-node,cut"), ("nats-cluster", "kill-leader")],
+    [("redis-sentinel", "isolate-leader,kill-node,cut"), ("nats-cluster", "kill-leader")],
 )
 def test_nothing_is_lost_though_nodes_and_the_leader_of_the_engine_are_killed(
     engine: str, faults: str
