@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.drawing import COLUMN, GUTTER, HEAD, MARGIN, PITCH, bar, number, picture, text
 from harness.loads import BYTES, CPU, HANDSHAKES
 from harness.results import Results
 
@@ -58,39 +58,8 @@ NAMES = {
 }
 OURS = ("callbacks", "coroutines")
 
-WIDTH, MARGIN, GUTTER = 900, 24, 44
-COLUMN = (WIDTH - 2 * MARGIN - GUTTER) / 2
 NAME_WIDTH, VALUE_WIDTH = 150, 46
-PITCH, BAR, HEAD, FOOT, GAP = 20, 12, 44, 40, 30
-
-STYLE = """
-svg { --ink: #1f2328; --soft: #59636e; --line: #d1d9e0; --peer: #b6bfc9; --ours: #0f766e; --also: #2ba598 }
-@media (prefers-color-scheme: dark) {
-  svg { --ink: #f0f6fc; --soft: #9198a1; --line: #3d444d; --peer: #545d68; --ours: #2dd4bf; --also: #1a9487 }
-}
-text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: var(--soft) }
-.title { font-size: 15px; font-weight: 600; fill: var(--ink) }
-.value { font-variant-numeric: tabular-nums }
-.our { font-weight: 600; fill: var(--ink) }
-.peer { fill: var(--peer) } .callbacks { fill: var(--ours) } .coroutines { fill: var(--also) }
-.axis { stroke: var(--line) }
-"""
-
-
-def _text(x: float, y: float, what: str, style: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x:g}" y="{y:g}" class="{style}" text-anchor="{anchor}">{escape(what)}</text>'
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value >= 99.5 else f"{value:.1f}" if value >= 9.95 else f"{value:.2f}"
-
-
-def _bar(x: float, y: float, length: float, style: str) -> str:
-    """Square where it starts, rounded where it ends."""
-    radius = min(3.0, length / 2)
-    path = f"M{x:g} {y:g}h{length - radius:.1f}a{radius:.1f} {radius:.1f} 0 0 1 {radius:.1f} {radius:.1f}"
-    path += f"v{BAR - 2 * radius:.1f}a{radius:.1f} {radius:.1f} 0 0 1 -{radius:.1f} {radius:.1f}H{x:g}z"
-    return f'<path d="{path}" class="{style}"/>'
+FOOT, GAP = 40, 30
 
 
 def _rows(results: Results, panel: Panel) -> list[tuple[str, float]]:
@@ -100,17 +69,17 @@ def _rows(results: Results, panel: Panel) -> list[tuple[str, float]]:
 
 
 def _panel(panel: Panel, rows: list[tuple[str, float]], x: float, y: float) -> Iterator[str]:
-    yield _text(x, y + 14, panel.title, "title")
-    yield _text(x, y + 31, panel.unit)
+    yield text(x, y + 14, panel.title, "title")
+    yield text(x, y + 31, panel.unit)
     start, room = x + NAME_WIDTH, COLUMN - NAME_WIDTH - VALUE_WIDTH
     longest = max(value for _, value in rows)
-    for number, (name, value) in enumerate(rows):
-        top = y + HEAD + number * PITCH
+    for row, (name, value) in enumerate(rows):
+        top = y + HEAD + row * PITCH
         ours = name in OURS
         length = max(1.0, room * max(value, 0) / longest)
-        yield _text(start - 8, top + 10, NAMES[name], "our" if ours else "", "end")
-        yield _bar(start, top, length, name if ours else "peer")
-        yield _text(start + length + 6, top + 10, _number(value), "value our" if ours else "value")
+        yield text(start - 8, top + 10, NAMES[name], "our" if ours else "", "end")
+        yield bar(start, top, length, name if ours else "peer")
+        yield text(start + length + 6, top + 10, number(value), "value our" if ours else "value")
     bottom = y + HEAD + len(rows) * PITCH
     yield f'<path d="M{start - 0.5:g} {y + HEAD - 4:g}V{bottom - 4:g}" class="axis"/>'
 
@@ -128,18 +97,10 @@ def draw(results: Results) -> str:
     facts = results.machine
     foot = f"{facts['cpu']}, one core for the server and one for the load. {facts['kernel']}, "
     foot += f"Python {facts['python']}. Medians of {results.rounds} rounds, {results.date}."
-    parts.append(_text(MARGIN, y + 4, foot))
+    parts.append(text(MARGIN, y + 4, foot))
     height = y + FOOT - MARGIN
     summary = "WebSocket servers compared; shorter bars are better, except for opening handshakes."
-    return "\n".join(
-        [
-            '<svg xmlns="http://www.w3.org/2000/svg" role="img"'
-            f' width="{WIDTH}" viewBox="0 0 {WIDTH} {height:g}">',
-            f"<title>everwire measured beside others</title><desc>{summary}</desc><style>{STYLE}</style>",
-            *parts,
-            "</svg>\n",
-        ]
-    )
+    return picture(parts, height, "everwire measured beside others", summary)
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from hub import MARK, MESSAGE, frame, upgrade
 
 import everwire
 import everwire.asgi
+from everwire.asgi.process import spare_collector
 
 PATIENCE = 60.0
 RECOVERED = b'"recovered":true'
@@ -69,6 +70,7 @@ async def serve(pipe: Pipe, engine: str, channels: int, missed: int) -> None:
 def child(pipe: Pipe, *arguments: Any) -> None:
     import uvloop
 
+    spare_collector()  # as ``everwire serve`` does
     uvloop.run(serve(pipe, *arguments))
 
 

