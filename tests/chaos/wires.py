@@ -113,8 +113,11 @@ class Wire:
                 there.transport.abort()
                 break
             side.other, there.other = there, side
-            there.transport.write(b"".join(side.early))
-            side.early.clear()
+            # Who is connected to may have spoken first.
+            for one, other in ((side, there), (there, side)):
+                early, one.early = one.early, []
+                for data in early:
+                    other.transport.write(data)
             if self._cut == "silence":
                 side.transport.pause_reading()
                 there.transport.pause_reading()
