@@ -99,10 +99,13 @@ def test_a_busy_loop_is_full(run: Run) -> None:
         sampler.start()
         try:
             assert sampler.read().cpu == 0
+            began = time.monotonic()
             until = time.thread_time() + 1.2
             while time.thread_time() < until:
                 await asyncio.sleep(0)
-            assert 0.2 < sampler.busy <= 1
+            # Others may have had the processor for most of the time.
+            share = 1.2 / (time.monotonic() - began)
+            assert share / 4 < sampler.busy <= 1
             assert sampler.read().cpu >= sampler.busy
         finally:
             sampler.close()

@@ -24,6 +24,7 @@ from everwire.channels.options import HubOptions
 from everwire.channels.positions import Positions
 from everwire.channels.reading import Reader
 from everwire.channels.rules import Namespaces, Rule, call
+from everwire.channels.seldom import Seldom
 from everwire.channels.session import Session
 from everwire.channels.subscription import Subscription
 from everwire.channels.wheel import Wheel
@@ -65,6 +66,7 @@ class Node:
         self.hooks = Hooks()
         self.verifier: Any = None
         self.logger = logger
+        self._seldom = Seldom(logger)
         self.clock: Callable[[], float] = time.time
         self.health = Health()
         self.counts = Counts()
@@ -273,7 +275,7 @@ class Node:
             try:
                 await self.engine.unsubscribe(channel.name)
             except EngineError as error:
-                self.logger.warning("the engine could not leave %r: %s", channel.name, error)
+                self._seldom.warning("the engine could not leave %r: %s", channel.name, error)
             self._forget_channel(channel)
 
     def _forget_channel(self, channel: Channel) -> None:
@@ -366,13 +368,13 @@ class Node:
             if tell:
                 await self.engine.publish_leave(name, info)
         except EngineError as error:
-            self.logger.warning("the engine could not take %s out of %r: %s", info.client, name, error)
+            self._seldom.warning("the engine could not take %s out of %r: %s", info.client, name, error)
 
     async def _announce(self, name: str, *, join: ClientInfo) -> None:
         try:
             await self.engine.publish_join(name, join)
         except EngineError as error:
-            self.logger.warning("the engine could not tell of %s in %r: %s", join.client, name, error)
+            self._seldom.warning("the engine could not tell of %s in %r: %s", join.client, name, error)
 
     async def _told(self, what: str, hook: Callable[..., Any], *args: Any, **fields: Any) -> None:
         try:
@@ -395,7 +397,7 @@ class Node:
                     ttl = self.options.presence_ttl
                     await self.engine.add_presence(each.channel.name, each.client_info, ttl=ttl)
                 except EngineError as error:
-                    self.logger.warning("presence in %r was not refreshed: %s", each.channel.name, error)
+                    self._seldom.warning("presence in %r was not refreshed: %s", each.channel.name, error)
 
     # The log
 

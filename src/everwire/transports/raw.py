@@ -285,8 +285,6 @@ async def raw(app: HubApplication, incoming: Incoming) -> None:
     """Follow a channel without a client: ``/connection/raw/CHANNEL``."""
     first = commands(incoming)
     events = incoming.scope["type"] == "http"
-    if not events and not await accept(incoming, None):
-        return
     carrier = RawCarrier(events=events)
     session = app.open(carrier, incoming.origin())
     session.receive(first)
@@ -295,10 +293,16 @@ async def raw(app: HubApplication, incoming: Incoming) -> None:
             await carrier.ready
             await carry_stream(app, incoming, JSON, "raw", EVENTS, carrier.attach, transport="raw")
             return
+        # Its client knows no reply: that it is open tells it that it is subscribed. Who is refused is told by
+        # the code of the close, which pages can see, as they cannot see the status of a response.
+        await asyncio.wait((carrier.ready,))
+        carrier.ready.exception()
+        if not await accept(incoming, None):
+            session.closed()
+            return
         # Unidirectional: payloads are not joined into one message.
         below = make_carrier(app, incoming, JSON, transport="raw", unidirectional=True)
         carrier.attach(below)
-        carrier.ready.add_done_callback(lambda ready: ready.exception())
         await carry_websocket(incoming, session, below, refuse_message(session))
     except BaseException:
         session.closed()
