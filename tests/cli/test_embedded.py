@@ -179,6 +179,7 @@ def test_what_was_published_outlives_every_process(run: Run, tmp_path: Path) -> 
     args = (*args, "--no-access-log", "--data-dir", data)
     with everwire(*args) as program:
         url = program.wait_for(r"(?s)\b(https?://[\w.:\[\]]+)/(?!\w).*Ctrl-C")[1]
+        assert f"ws{url[4:]}/connection/websocket  its WebSockets" in program.output
         first = post(url, "publish", channel="n", data=1)
         server = nats_pid(data)
         # The server alone: it is started again, at the same place.

@@ -46,7 +46,7 @@ class Reloader(Supervisor):
         sockets: Sequence[Sequence[socket.socket]],
         *,
         directories: Sequence[str | os.PathLike[str]],
-        on_ready: Callable[[], object],
+        on_ready: Callable[[str], object],
         on_stop: Callable[[], object],
     ) -> None:
         super().__init__(options, sockets, on_ready=on_ready, on_stop=on_stop)
@@ -55,7 +55,7 @@ class Reloader(Supervisor):
     async def _work(self) -> None:
         worker = self._started(self._sockets[0])
         worker.ended.add_done_callback(self._ended)
-        worker.ready.add_done_callback(lambda _: self._on_ready())
+        worker.ready.add_done_callback(lambda _: self._on_ready(worker.websocket_path))
         async for paths in changes(self._directories):
             _logger.warning("%s changed: starting anew", ", ".join(paths))
             if not worker.ended.done():

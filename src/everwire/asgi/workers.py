@@ -116,7 +116,7 @@ class Reporter:
         self._loop = asyncio.get_running_loop()
         self._draining: asyncio.Task[None] | None = None
         self._loop.add_reader(pipe.fileno(), self._on_order)
-        _send(pipe, {"ready": True})
+        _send(pipe, {"ready": True, "websocket_path": host.websocket_path})
 
     def _on_order(self) -> None:
         try:
@@ -154,6 +154,7 @@ class Worker:
 
     Attributes:
         ready: done with True when it serves, with False when it has ended before.
+        websocket_path: where its application has its WebSockets, as far as it says; else empty.
         drained: done when it has no clients any more, having been told to send them away; or when it is gone.
         ended: done with the exit code (negative: the signal) when it is gone.
         clients: how many it had when it last said so, having been told to send them away.
@@ -166,6 +167,7 @@ class Worker:
         self._answering: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[bool] = self._loop.create_future()
+        self.websocket_path = ""
         self.drained: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self.clients = 0
@@ -190,6 +192,7 @@ class Worker:
             self._answering = self._loop.create_task(self._answer(report["ask"]))
         self.clients = report.get("clients", self.clients)
         if report.get("ready") and not self.ready.done():
+            self.websocket_path = str(report["websocket_path"])
             self.ready.set_result(True)
         if report.get("done") and not self.drained.done():
             self.drained.set_result(None)
@@ -247,7 +250,7 @@ class Supervisor:
     Parameters:
         options: what the workers serve, and how.
         sockets: those of each worker.
-        on_ready: called when all serve.
+        on_ready: called when all serve, with the path of the application's WebSockets, as far as it says.
         on_stop: called when it begins to stop.
         answers: what workers may ask for.
     """
@@ -257,7 +260,7 @@ class Supervisor:
         options: Options,
         sockets: Sequence[Sequence[socket.socket]],
         *,
-        on_ready: Callable[[], object],
+        on_ready: Callable[[str], object],
         on_stop: Callable[[], object],
         answers: Answers | None = None,
     ) -> None:
@@ -337,7 +340,7 @@ class Supervisor:
         workers = [self._started(sockets) for sockets in self._sockets]
         if not all([await worker.ready for worker in workers]):
             return
-        self._on_ready()
+        self._on_ready(workers[0].websocket_path)
         async with asyncio.TaskGroup() as group:
             slots = [
                 _Slot(worker, functools.partial(self._started, sockets))

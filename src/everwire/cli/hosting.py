@@ -340,8 +340,9 @@ async def _supervise(
         workers = functools.partial(Reloader, directories=hosting.reload_dirs or [hosting.app_dir])
     async with bound_sockets(hosting.workers, **place) as sockets:
 
-        def ready() -> None:
-            announce.ready(sockets[0], joined=embedded.folder if embedded.started else None)
+        def ready(websocket_path: str) -> None:
+            folder = embedded.folder if embedded.started else None
+            announce.ready(sockets[0], websocket_path, joined=folder)
 
         try:
             return await workers(options, sockets, on_ready=ready, on_stop=announce.stop).run()
