@@ -1,6 +1,6 @@
 """Draws engines beside others from the results of bench/engines.py, as SVG for light and dark.
 
-    python bench/plot_engines.py [RESULTS.json] [--output bench/results/engines.svg]
+    python bench/plot_engines.py [RESULTS.json] [--output docs/images/engines.svg]
 
 Without RESULTS.json: the newest in bench/results.
 """
@@ -18,6 +18,7 @@ from harness.drawing import COLUMN, GUTTER, HEAD, MARGIN, PITCH, bar, number, pi
 from harness.results import Results
 
 RESULTS = Path(__file__).resolve().parent / "results"
+IMAGES = RESULTS.parents[1] / "docs" / "images"
 NAME_WIDTH, VALUE_WIDTH = 120, 46
 PLOT, GAP, FOOT = 150, 34, 40
 NAMES = {"redis-no-log": "redis, no log", "nats-no-log": "nats, no log"}
@@ -127,7 +128,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", type=Path, nargs="?")
-    parser.add_argument("--output", type=Path, default=RESULTS / "engines.svg")
+    parser.add_argument("--output", type=Path, default=IMAGES / "engines.svg")
     arguments = parser.parse_args()
     source = arguments.results or max(RESULTS.glob("engines-*.json"), default=None)
     if source is None:
