@@ -84,6 +84,13 @@ def test_what_is_missed_while_cut_off_is_recovered(tab: Page, url: str, pair: tu
         expect(outcome(tab, name)).to_have_text("recovered: true")
         said = f"Back over {TRANSPORTS[transport]}: recovered, 3 messages"
         expect(client(tab, name).locator(".came")).to_contain_text(said)
+    # Once more, before anything has come live: what was recovered is not missing again.
+    for name, transport in zip("AB", pair, strict=True):
+        cut(tab, name)
+        reconnect(tab, name)
+        said = f"Back over {TRANSPORTS[transport]}: recovered, nothing was missed"
+        expect(client(tab, name).locator(".came")).to_contain_text(said)
+        expect(came(tab, name, "recovered")).to_have_text(["three", "four", "five"])
     publish(tab, "six")
     for name in "AB":
         expect(came(tab, name)).to_have_text(["one", '{"n":2}', "six"])

@@ -175,12 +175,11 @@ export class Client {
     clearTimeout(this.#timer);
     this.#failures = 0;
     this.#told = false;
-    const position = epoch ? { offset, epoch } : null; // without a log there is none
-    this.position = position;
+    // Where it was, if it has come back: what was missed moves it on. Without a log there is none.
+    this.position = epoch ? { offset, epoch } : null;
     this.#become("open");
     this.on.subscribed(this, { recovering: was_recovering, recovered, count: recovered ? missed : 0, offset, epoch });
     for (const each of publications) this.#show(each.data, { offset: each.offset ?? 0, epoch }, was_recovering);
-    this.position = position;
     this.on.changed(this);
   }
 

@@ -54,7 +54,8 @@ class SocketWire extends Wire {
   }
 
   send(text) {
-    this.socket.send(text);
+    // One that closes has an end to come, which tells of what was not answered.
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(text);
   }
 
   release() {
