@@ -8,7 +8,7 @@ import pytest
 from conftest import Run
 
 from everwire.errors import HandshakeError
-from everwire.pacing import LONGEST, MAX_RETRY_AFTER, Departure, RateLimit, as_rate_limit, spread_of
+from everwire.pacing import AT_ONCE, LONGEST, MAX_RETRY_AFTER, Departure, RateLimit, as_rate_limit, spread_of
 
 
 def test_a_departure_is_even(run: Run) -> None:
@@ -27,6 +27,19 @@ def test_a_departure_is_even(run: Run) -> None:
         for i, (at, _) in enumerate(gone):
             assert at >= i / len(crowd) - 0.1
         assert gone[-1][0] >= 0.85
+
+    run(main)
+
+
+def test_a_turn_of_the_loop_tells_so_many_at_most(run: Run) -> None:
+    async def main() -> None:
+        told: list[int] = []
+        departure = Departure(range(10**6), told.append, is_there=lambda one: True, spread=10.0)
+        departing = asyncio.create_task(departure.run())
+        await asyncio.sleep(0)
+        assert len(told) == AT_ONCE
+        departing.cancel()
+        await asyncio.wait([departing])
 
     run(main)
 

@@ -12,12 +12,12 @@ from typing import Generic, TypeVar
 
 from everwire.errors import HandshakeError
 
-__all__ = ["Departure", "RateLimit", "as_rate_limit", "spread_of"]
+__all__ = ["AT_ONCE", "Departure", "RateLimit", "as_rate_limit", "spread_of"]
 
 T = TypeVar("T")
 
 STEP = 0.05
-"""Seconds between two steps of a departure at least."""
+"""Seconds between two steps of a departure, where that is not more than one turn can tell."""
 AT_ONCE = 500
 """Members told in one turn of the loop at most."""
 PER_SECOND = 1000
@@ -71,15 +71,16 @@ class Departure(Generic[T]):
         while True:
             left = self._until - _now()
             gap = left / len(self._waiting) if self._waiting and left > 0 else 0.0
-            count = max(int(STEP / gap), 1) if gap else AT_ONCE
-            while self._waiting and count:
+            count = min(max(int(STEP / gap), 1), AT_ONCE) if gap else AT_ONCE
+            told = 0
+            while self._waiting and told < count:
                 member = self._waiting.pop()
                 if self._is_there(member):
                     self._end(member)
-                    count -= 1
+                    told += 1
             if not self._waiting:
                 return
-            await self._pause(max(gap, STEP) if gap else 0.0)
+            await self._pause(count * gap)
 
     async def _pause(self, seconds: float) -> None:
         if not seconds:

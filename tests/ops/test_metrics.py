@@ -203,8 +203,11 @@ def test_the_package_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 def test_beside_those_of_an_application() -> None:
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.Counter("orders", "Orders.", registry=registry).inc()
+    registry.register(prometheus_client.ProcessCollector(registry=None))
     registry.register(Hub().metrics)
-    seen = values(prometheus_client.generate_latest(registry).decode())
+    text = prometheus_client.generate_latest(registry).decode()
+    assert text.count("# TYPE process_open_fds ") == 1
+    seen = values(text)
     assert (seen["orders_total"], seen["everwire_connections"]) == (1, 0)
 
 

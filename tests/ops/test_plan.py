@@ -125,6 +125,14 @@ def test_an_engine_in_the_process() -> None:
         make_plan(Load(connections=1_000_000, engine="memory"), ROUND, ROUND_ENGINES)
 
 
+def test_an_engine_without_a_limit_of_its_own() -> None:
+    """A file of measures may say 0: then the other rate decides, or none does."""
+    load = Load(connections=1_000, subscribers=1_000, rate=10_000, target=0.5)
+    for publish_rate, servers in ((0, 1), (10_000, 2)):
+        engine = replace(SERVER, publish_rate=publish_rate, deliver_rate=0, replicas=1)
+        assert make_plan(load, ROUND, {"nats": engine}).engine_servers == servers
+
+
 def test_what_no_number_of_nodes_carries() -> None:
     load = Load(connections=10_000_000, subscribers=10_000_000, rate=50_000)
     with pytest.raises(ValueError, match=r"each process gets .* publications a second .* 100% of its"):

@@ -34,8 +34,11 @@ V2 = {
     "proc/cgroup": "0::/pod/node\n",
     "sys/pod/memory.max": f"{64 * MIB}\n",
     "sys/pod/node/memory.max": "max\n",
-    "sys/pod/node/memory.current": f"{40 * MIB}\n",
-    "sys/pod/node/memory.stat": f"anon 5\ninactive_file {8 * MIB}\n",
+    # The pod has other processes too, which use its limit up as well.
+    "sys/pod/memory.current": f"{40 * MIB}\n",
+    "sys/pod/memory.stat": f"anon 5\ninactive_file {8 * MIB}\n",
+    "sys/pod/node/memory.current": f"{20 * MIB}\n",
+    "sys/pod/node/memory.stat": "inactive_file 0\n",
     "sys/pod/cpu.max": "50000 100000\n",
     "sys/pod/node/cpu.max": "max 100000\n",
 }

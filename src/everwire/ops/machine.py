@@ -50,6 +50,7 @@ class Machine:
         self._cgroups = cgroups
         self._proc = proc
         self._groups = self._find_groups()
+        self._memory_group: Path | None = None
         self.limits = self._read_limits()
 
     def _find_groups(self) -> dict[str, list[Path]]:
@@ -82,31 +83,34 @@ class Machine:
             if used and used > 0 and period:
                 quotas.append(used / period)
         limits.cpus = min(quotas, default=None)
+        limits.memory = whole = _whole_memory()
         files = [group / "memory.max" for group in self._groups.get("", ())]
         files += [group / "memory.limit_in_bytes" for group in self._groups.get("memory", ())]
-        whole = _whole_memory()
-        bounds = [bound for bound in map(_number, files) if bound is not None and bound >= 0]
-        # Version 1 says "no limit" by a number that no machine has.
-        limits.memory = min(bounds, default=None)
-        limits.grouped = limits.memory is not None and (whole is None or limits.memory < whole)
-        if not limits.grouped:
-            limits.memory = whole
+        bounds = [
+            (bound, file.parent) for file in files if (bound := _number(file)) is not None and bound >= 0
+        ]
+        if bounds:
+            # What is used of the smallest counts, its group's other processes included. Version 1 says "no
+            # limit" by a number that no machine has.
+            bound, group = min(bounds)
+            if whole is None or bound < whole:
+                limits.memory, limits.grouped, self._memory_group = bound, True, group
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         limits.descriptors = None if soft == resource.RLIM_INFINITY else soft
         return limits
 
     def memory(self) -> int:
         """Bytes in use of the limit; page cache that can be dropped does not count. 0: not known."""
-        if not self.limits.grouped:
+        group = self._memory_group
+        if group is None:
             return self.resident()
-        for group in self._groups.get("", ()):
-            used = _number(group / "memory.current")
+        for current, dropped in (
+            ("memory.current", "inactive_file"),
+            ("memory.usage_in_bytes", "total_inactive_file"),
+        ):
+            used = _number(group / current)
             if used is not None:
-                return max(used - _field(group / "memory.stat", "inactive_file"), 0)
-        for group in self._groups.get("memory", ()):
-            used = _number(group / "memory.usage_in_bytes")
-            if used is not None:
-                return max(used - _field(group / "memory.stat", "total_inactive_file"), 0)
+                return max(used - _field(group / "memory.stat", dropped), 0)
         return 0
 
     def resident(self) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from everwire.channels.hub import Hub
 from everwire.errors import ConfigError
+from everwire.ops.machine import Machine
 from everwire.ops.saturation import Sampler, Saturation
 from everwire.wire.codes import DisconnectCode
 
@@ -55,6 +56,7 @@ class HubMetrics:
         if self._registry is None:
             self._registry = client.CollectorRegistry()
             self._registry.register(self)
+            self._registry.register(_ProcessMetrics(self._sampler.machine))
         return client.generate_latest(self._registry), str(client.CONTENT_TYPE_LATEST)
 
     def describe(self) -> Iterable[Metric]:
@@ -71,7 +73,7 @@ class HubMetrics:
         full = self._sampler.read(
             connections=hub.counts.connections, connection_limit=hub.options.connection_limit
         )
-        for name, what, value in (*self._gauges(full), *self._process_gauges()):
+        for name, what, value in self._gauges(full):
             yield GaugeMetricFamily(name, what, value=value)
         parts = GaugeMetricFamily(
             "everwire_saturation_part", "How much of each limit is used: 0 to 1.", labels=["part"]
@@ -120,18 +122,8 @@ class HubMetrics:
         yield "everwire_loop_lag_max_seconds", "The same at its worst.", self._sampler.max_lag
         yield "everwire_loop_busy_ratio", "Processor share of the event loop, 10 s.", self._sampler.busy
 
-    def _process_gauges(self) -> Iterator[Row]:
-        # The names are those of prometheus_client's own collector, which lists /proc/self/fd: with a hundred
-        # thousand sockets that takes the event loop a tenth of a second.
-        machine = self._sampler.machine
-        yield "process_resident_memory_bytes", "Memory in use.", machine.resident()
-        yield "process_open_fds", "Files and sockets that are open.", machine.descriptors()
-        if machine.limits.descriptors is not None:
-            yield "process_max_fds", "Files and sockets that may be open.", machine.limits.descriptors
-
     def _counters(self) -> Iterator[Row]:
         counts = self._hub.counts
-        yield "process_cpu_seconds", "Processor time used.", time.process_time()
         yield "everwire_connections_opened", "Sessions that were begun.", counts.opened
         yield "everwire_connections_refused", "Sessions refused at connection_limit.", counts.refused
         yield "everwire_connections_turned_away", "Clients answered with 503.", counts.turned_away
@@ -147,3 +139,35 @@ class HubMetrics:
             "Clients cut, too far behind.",
             counts.disconnects[DisconnectCode.SLOW],
         )
+
+
+class _ProcessMetrics:
+    """What prometheus_client's own collector tells of a process, and by its names.
+
+    That one lists /proc/self/fd: with a hundred thousand sockets it takes the event loop a tenth of a second.
+    An application that registers a hub's metrics has it already.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing ahead of time."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All metrics, with their values now."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        machine = self._machine
+        yield CounterMetricFamily("process_cpu_seconds", "Processor time used.", value=time.process_time())
+        rows = [
+            ("process_resident_memory_bytes", "Memory in use.", machine.resident()),
+            ("process_open_fds", "Files and sockets that are open.", machine.descriptors()),
+        ]
+        if machine.limits.descriptors is not None:
+            rows.append(
+                ("process_max_fds", "Files and sockets that may be open.", machine.limits.descriptors)
+            )
+        for name, what, value in rows:
+            yield GaugeMetricFamily(name, what, value=value)

@@ -333,8 +333,9 @@ class _Planner:
         engine, target = self.engine, self.load.target
         if engine.processes:
             return 0
-        shares = [self.load.rate / engine.publish_rate, out / engine.deliver_rate]
-        return max(math.ceil(max(shares) / target), 1) * engine.replicas
+        rates = (self.load.rate, engine.publish_rate), (out, engine.deliver_rate)
+        share = max((asked / taken for asked, taken in rates if taken), default=0.0)
+        return max(math.ceil(share / target), 1) * engine.replicas
 
 
 def _with_notes(plan: Plan, load: Load, engine: EngineCosts) -> Plan:
