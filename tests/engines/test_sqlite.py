@@ -360,7 +360,7 @@ def test_engines_are_opened_by_url(tmp_path: Path) -> None:
     assert isinstance(engine, SqliteEngine)
     assert engine._path == f"{tmp_path}/a b.db"
     for url, message in [
-        ("kafka:x", r"there is no engine 'kafka:x': it is memory:, sqlite:PATH, nats:"),
+        ("kafka:x", r"there is no engine 'kafka': it is memory:, sqlite:PATH, nats:"),
         ("sqlite:", "needs the path of a file"),
         ("sqlite::memory:", "for none there is memory:"),
         ("sqlite:///log.db", "two slashes too many"),

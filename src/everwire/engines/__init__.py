@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from everwire.channels.engine import Engine
+from everwire.engines.urls import without_secrets
 from everwire.errors import ConfigError
 
 __all__ = ["open_engine"]
@@ -27,6 +28,11 @@ def open_engine(url: str | None = None, **options: Any) -> Engine:
     scheme, _, rest = (url or "memory:").partition(":")
     path, _, query = rest.partition("?")
     for name, value in parse_qsl(query, keep_blank_values=True):
+        if not name.isidentifier():
+            # Not shown: it may be the end of a password.
+            raise ConfigError(
+                f"{without_secrets(scheme)}: after the ? are options, NAME=VALUE; one in a password is %3F"
+            )
         options.setdefault(name, int(value) if value.isdecimal() else value)
     try:
         if scheme in ("nats", "tls"):
@@ -60,5 +66,6 @@ def open_engine(url: str | None = None, **options: Any) -> Engine:
     except TypeError as error:
         raise ConfigError(f"{scheme}: {str(error).rpartition('() ')[2]}") from error
     raise ConfigError(
-        f"there is no engine {url!r}: it is memory:, sqlite:PATH, nats://HOST:PORT or redis://HOST:PORT"
+        f"there is no engine {without_secrets(scheme)!r}: it is memory:, sqlite:PATH, nats://HOST:PORT or "
+        "redis://HOST:PORT"
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote
 
+from everwire.engines.urls import without_secrets
 from everwire.errors import ConfigError
 
 __all__ = ["NatsOptions"]
@@ -79,7 +80,7 @@ class NatsOptions:
         """
         scheme, _, rest = url.partition("://")
         if scheme not in ("nats", "tls"):
-            raise ConfigError(f"{_hidden(url)!r} is no URL of NATS: it is nats://HOST or tls://HOST")
+            raise ConfigError(f"{without_secrets(url)!r} is no URL of NATS: it is nats://HOST or tls://HOST")
         hosts, _, query = rest.partition("?")
         given: dict[str, Any] = {}
         identity, at, hosts = hosts.rstrip("/").rpartition("@")
@@ -147,14 +148,8 @@ def _typed(name: str, value: Any) -> Any:
 
 def _server(scheme: str, host: str, url: str) -> str:
     if "@" in host or not host or "/" in host:
-        raise ConfigError(f"{_hidden(url)!r} has a server that is not HOST or HOST:PORT: {host!r}")
+        raise ConfigError(f"{without_secrets(url)!r} has a server that is not HOST or HOST:PORT")
     _, colon, port = host.rpartition(":")
     if colon and not host.endswith("]") and not port.isdecimal():
-        raise ConfigError(f"{_hidden(url)!r} has a port that is no number")
+        raise ConfigError(f"{without_secrets(url)!r} has a port that is no number")
     return f"{scheme}://{host}"
-
-
-def _hidden(url: str) -> str:
-    """A URL without what is secret in it."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.partition('?')[0].rpartition('@')[2]}"

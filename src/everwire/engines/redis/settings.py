@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from everwire.engines.urls import without_secrets
 from everwire.errors import ConfigError
 
 __all__ = ["Address", "Settings", "parse"]
@@ -69,7 +70,8 @@ def parse(url: str, *, ssl_context: ssl.SSLContext | None, ssl_ca_certs: str, **
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
         raise ConfigError(
-            f"a Redis engine is at {', '.join(each + '://' for each in SCHEMES)}, not at {scheme!r}"
+            f"a Redis engine is at {', '.join(each + '://' for each in SCHEMES)}, not at "
+            f"{without_secrets(scheme.partition(':')[0])!r}"
         )
     for name in ("username", "password", "db"):
         if options.get(name) is None:
@@ -80,8 +82,12 @@ def parse(url: str, *, ssl_context: ssl.SSLContext | None, ssl_ca_certs: str, **
         if not path.startswith("/"):
             raise ConfigError("the path of a Unix socket begins with a slash: unix:///run/redis.sock")
         return _checked(Settings(kind="redis", addresses=(Address(path, 0),), **options))
+    if "?" in rest:
+        raise ConfigError("options are given by name here; a question mark in a password is written %3F")
+    # Before anything is split at a slash: a password may have one, and must not be taken for a host then.
+    credentials, _, rest = rest.rpartition("@")
     parts = urlsplit(f"//{rest}")
-    credentials, _, hosts = parts.netloc.rpartition("@")
+    hosts = parts.netloc
     username, _, password = credentials.partition(":")
     if credentials:
         options.setdefault("username", unquote(username))
