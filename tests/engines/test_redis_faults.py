@@ -16,6 +16,7 @@ from engines.redis_servers import RedisServer, Sentinel, ask, binary_client, wai
 from everwire.channels.engine import LogOptions, Position
 from everwire.engines.contract import Recorder, publication, values
 from everwire.engines.redis import RedisEngine, line
+from everwire.engines.redis.link import LinkLost
 from everwire.errors import EngineError
 
 pytestmark = pytest.mark.loops("asyncio")
@@ -254,6 +255,27 @@ def test_a_frozen_server_fails_publications_in_bounded_time(run: Run, tmp_path: 
                 assert found in ([1, 2, 4], [1, 4])
 
         run(main, timeout=30)
+
+
+def test_more_than_may_wait_for_a_connection_are_refused_at_once(run: Run, tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+
+        async def main() -> None:
+            async with started(server.url, timeout=0.5, max_waiting=10) as (engine, events):
+                server.freeze()
+                # It accepts connections, but the answer to the first question never comes.
+                await events.until(lambda: events.available == [False])
+                for attempt in (
+                    lambda n: engine.subscribe(f"c{n}"),
+                    lambda n: engine.publish(f"c{n}", publication(n), log=LOG),
+                ):
+                    outcomes = await asyncio.gather(*map(attempt, range(30)), return_exceptions=True)
+                    for outcome in outcomes:
+                        assert isinstance(outcome, EngineError)
+                        assert not isinstance(outcome, LinkLost)
+                server.thaw()
+
+        run(main, timeout=20)
 
 
 def test_what_was_missed_while_the_followers_connection_was_gone_shows(run: Run, tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ class Line:
         loop = asyncio.get_running_loop()
         while (link := self.link) is None:
             if self._task is None or len(self._waiting) >= self._settings.max_waiting:
-                raise self.problem
+                # Not the problem itself: whoever is told that a connection was lost waits for the next one.
+                raise EngineError(str(self.problem))
             waiter = loop.create_future()
             self._waiting.add(waiter)
             try:

@@ -134,14 +134,18 @@ class Server:
             EngineError: the server cannot be reached, or refuses.
         """
         self.wanted[name] = target
-        deadline = asyncio.get_running_loop().time() + self._settings.timeout
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.timeout
         while self.wanted.get(name) == target and name not in self._live:
             try:
                 link = await self.pubsub.ready(deadline)
                 if name not in self._live:
                     await self._subscribe(link, name)
-            except LinkLost:
-                continue  # wait for the next connection
+            except LinkLost as error:
+                # Wait for the next connection, if there is time.
+                if loop.time() >= deadline:
+                    self._unsubscribe(name)
+                    raise explain(error, self.pubsub.where) from error
             except Refused as error:
                 self.wanted.pop(name, None)
                 if error.code == "MOVED":
