@@ -278,6 +278,38 @@ def test_more_than_may_wait_for_a_connection_are_refused_at_once(run: Run, tmp_p
         run(main, timeout=20)
 
 
+def test_more_channels_than_may_wait_for_an_answer_are_followed_anew(run: Run, tmp_path: Path) -> None:
+    names = [f"c{number}" for number in range(50)]
+    with RedisServer(tmp_path) as server:
+
+        async def main() -> None:
+            async with started(server.url, max_waiting=10) as (engine, events):
+
+                async def all_are_heard() -> None:
+                    events.publications.clear()
+                    for name in names:
+                        await engine.publish(name, publication(name), log=LOG)
+                    await events.until(lambda: len(events.publications) == len(names))
+
+                for name in names:
+                    await engine.subscribe(name)
+                await all_are_heard()
+                await in_thread(lambda: server.ask("CLIENT", "KILL", "TYPE", "pubsub"))
+                await back(events)
+                await all_are_heard()
+                # As after slots have moved to a server: it has names to follow on the connection that it has.
+                (one,) = engine._started.all
+                wanted = dict(one.wanted)
+                for name in wanted:
+                    await one.leave(name)
+                one.wanted.update(wanted)
+                await one.catch_up()
+                await all_are_heard()
+                assert events.available == [False, True]
+
+        run(main, timeout=20)
+
+
 def test_what_was_missed_while_the_followers_connection_was_gone_shows(run: Run, tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
 

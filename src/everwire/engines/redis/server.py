@@ -16,6 +16,9 @@ from everwire.errors import EngineError
 
 __all__ = ["Server"]
 
+AT_ONCE = 1000
+"""Names that a server is asked at once to be followed."""
+
 logger = logging.getLogger("everwire.engines.redis")
 
 
@@ -183,8 +186,31 @@ class Server:
         """Follow what was added to :attr:`wanted`, if there is a connection: a new one does so by itself."""
         link = self.pubsub.link
         if link is not None:
-            missing = [name for name in self.wanted if name not in self._live]
-            await asyncio.gather(*(self._subscribe(link, name) for name in missing), return_exceptions=True)
+            try:
+                await self._follow_all(link)
+            except (EngineError, Refused) as error:
+                # Something is not followed: the next connection begins with all of it.
+                link.abort(LinkLost(str(error)))
+
+    async def _follow_all(self, link: Link) -> None:
+        """Follow what is wanted and not followed yet, also what comes to it meanwhile.
+
+        Not all at once: there may be more than may wait for an answer, and others ask, too.
+        """
+        at_once = max(1, min(AT_ONCE, self._settings.max_waiting // 2))
+        asked: set[bytes] = set()
+        while missing := [name for name in self.wanted if name not in self._live and name not in asked]:
+            asked.update(missing)
+            for first in range(0, len(missing), at_once):
+                names = [name for name in missing[first : first + at_once] if name in self.wanted]
+                confirmed = await asyncio.gather(
+                    *(self._subscribe(link, name) for name in names), return_exceptions=True
+                )
+                for error in confirmed:
+                    if isinstance(error, Refused) and error.code == "MOVED":
+                        self._moved()
+                    elif isinstance(error, BaseException):
+                        raise error
 
     def _subscribe(self, link: Link, name: bytes) -> asyncio.Future[Any]:
         kind = b"ssubscribe" if self.sharded else b"subscribe"
@@ -194,14 +220,7 @@ class Server:
         """Follow anew what was followed on the connection before."""
         self._look_at(info)
         self._live.clear()
-        confirmed = await asyncio.gather(
-            *(self._subscribe(link, name) for name in self.wanted), return_exceptions=True
-        )
-        for error in confirmed:
-            if isinstance(error, Refused) and error.code == "MOVED":
-                self._moved()
-            elif isinstance(error, BaseException):
-                raise error
+        await self._follow_all(link)
 
     def _pushed(self, push: list[Any]) -> None:
         kind = push[0]
