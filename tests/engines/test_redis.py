@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Certificates, Run
@@ -20,7 +21,7 @@ from everwire.engines.contract.cluster import the_presence_of_a_node_that_is_gon
 from everwire.engines.contract.log import an_idempotency_key_is_forgotten_in_time, what_has_expired_is_told
 from everwire.engines.contract.model import a_log_agrees_with_a_simple_model
 from everwire.engines.contract.presence import presence_ends_unless_said_again
-from everwire.engines.redis import RedisEngine
+from everwire.engines.redis import RedisEngine, line
 from everwire.errors import ConfigError, EngineError
 from everwire.wire.messages import ClientInfo
 
@@ -230,6 +231,43 @@ def test_a_server_that_is_not_there_is_named(run: Run) -> None:
             assert "secret" not in str(caught.value)
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://bad..host:1", "redis+sentinel://bad..host/m", "redis+cluster://bad..host"]
+)
+def test_a_name_that_no_server_can_have_is_an_error_like_others(run: Run, url: str) -> None:
+    async def main() -> None:
+        with pytest.raises(EngineError, match=r"Redis at bad\.\.host"):
+            async with started(url, timeout=1):
+                pass
+
+    run(main)
+
+
+def test_what_nobody_has_foreseen_is_tried_again(
+    run: Run, server: RedisServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    greet, calls = line.greet, itertools.count()
+
+    async def greet_badly(*arguments: Any) -> dict[str, str]:
+        if next(calls) in (0, 3):
+            raise ArithmeticError("nobody has foreseen this")
+        return await greet(*arguments)
+
+    monkeypatch.setattr(line, "greet", greet_badly)
+
+    async def main() -> None:
+        with pytest.raises(EngineError, match="nobody has foreseen this"):
+            async with started(server.url):
+                pass
+        async with started(server.url) as (engine, events):
+            await asyncio.to_thread(server.ask, "CLIENT", "KILL", "TYPE", "pubsub")
+            await events.until(lambda: events.available == [False, True])
+            assert (await engine.health()).available
+
+    run(main)
+    assert "could not be made ready" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ __all__ = ["FAILURES", "connect", "explain", "greet", "read_info"]
 OLDEST = (6, 2)
 """The version of Redis that has what the scripts use (``XTRIM MINID``)."""
 
-FAILURES = (EngineError, Refused, OSError, TimeoutError, ssl.SSLError)
-"""What may go wrong with a server."""
+FAILURES = (EngineError, Refused, OSError, TimeoutError, ssl.SSLError, ValueError, LookupError)
+"""What may go wrong with a server; the last two: its name is none, or what it says of itself is nonsense."""
 
 REMEDIES = {
     "OOM": "it has reached its maxmemory: give it more, or keep less (history, ttl)",

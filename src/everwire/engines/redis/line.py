@@ -135,8 +135,10 @@ class Line:
         while True:
             try:
                 link = await self._open()
-            except FAILURES as error:
+            except Exception as error:
                 self.problem = explain(error, self.where)
+                if not isinstance(error, FAILURES):
+                    logger.exception("the connection to Redis at %s could not be made ready", self.where)
                 if self._first is not None and not self._first.done():
                     self._first.set_exception(self.problem)
                     return
