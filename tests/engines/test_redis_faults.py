@@ -228,6 +228,31 @@ def test_a_failover_loses_nothing_that_replicas_have(run: Run, tmp_path: Path) -
             run(main, timeout=60)
 
 
+def test_a_replica_that_is_missing_fails_publications_and_nothing_else(run: Run, tmp_path: Path) -> None:
+    with RedisServer(tmp_path) as server:
+
+        async def main() -> None:
+            async with started(server.url, timeout=1, wait_replicas=1) as (engine, events):
+                await engine.subscribe("a")
+                tasks: list[asyncio.Task[object]] = []
+                for number in range(20):
+                    tasks.append(asyncio.create_task(engine.publish("a", publication(number), log=LOG)))
+                    for _ in range(5):  # turns of the event loop: each goes out by itself
+                        await asyncio.sleep(0)
+                tasks[5].cancel()  # it waits together with others
+                async with asyncio.timeout(3):
+                    page = await engine.history("a", log=LOG)
+                    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+                assert isinstance(outcomes.pop(5), asyncio.CancelledError)
+                for outcome in outcomes:
+                    assert "only 0 replicas have it, not 1 (wait_replicas)" in str(outcome)
+                assert page.top.offset == 20
+                assert (await engine.health()).available
+                assert not events.available
+
+        run(main, timeout=20)
+
+
 def test_a_frozen_server_fails_publications_in_bounded_time(run: Run, tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
 

@@ -117,6 +117,8 @@ class Link(asyncio.Protocol):
         self._unsent: list[bytes] = []
         self._unsent_bytes = 0
         self._answers: deque[asyncio.Future[Any]] = deque()
+        # The question that is on its way, and the next.
+        self._replicating: asyncio.Future[Any] | None = None
         self._replicated: asyncio.Future[Any] | None = None
         # When a batch went out, and the number of the last command in it: to see which answer is overdue.
         self._batches: deque[tuple[float, int]] = deque()
@@ -139,7 +141,11 @@ class Link(asyncio.Protocol):
         return self._enqueue(command, Confirmation(kind, name, loop=self._loop))
 
     def replicated(self) -> asyncio.Future[Any]:
-        """How many replicas have what was sent until now: one answer for all that goes out together."""
+        """How many replicas have what was sent until now: one answer for all that goes out together.
+
+        The server does nothing else on the connection while it waits for replicas. So one such question is on
+        its way at a time, and all that is sent meanwhile shares the next: then nothing else waits for long.
+        """
         if self._replicated is None:
             self._replicated = self._loop.create_future()
         return self._replicated
@@ -170,11 +176,11 @@ class Link(asyncio.Protocol):
     def _flush(self) -> None:
         if self._lost is not None or self._transport is None:
             return
-        if self._replicated is not None:
+        if self._replicated is not None and self._replicating is None:
             self._unsent.append(self._wait)
             self._answers.append(self._replicated)
             self._sent += 1
-            self._replicated = None
+            self._replicating, self._replicated = self._replicated, None
         data = b"".join(self._unsent)
         self._unsent.clear()
         self._unsent_bytes = 0
@@ -203,6 +209,10 @@ class Link(asyncio.Protocol):
                     raise HiredisError("an answer to nothing that was asked")
                 answer = answers.popleft()
                 self._answered += 1
+                if answer is self._replicating:
+                    self._replicating = None
+                    if self._replicated is not None:
+                        self._loop.call_soon(self._flush)
                 if answer.done():
                     continue  # whoever asked has given up
                 if isinstance(reply, Refused):

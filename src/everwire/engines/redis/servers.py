@@ -134,7 +134,8 @@ class Servers:
     async def _replicated(self, link: Link, answer: asyncio.Future[Any]) -> Any:
         if not self.settings.wait_replicas:
             return await answer
-        replicas = link.replicated()
+        # Others share it: it does not end with this one.
+        replicas = asyncio.shield(link.replicated())
         reply, count = await asyncio.gather(answer, replicas)
         if count < self.settings.wait_replicas:
             raise EngineError(
