@@ -217,6 +217,29 @@ def test_who_may_not_do_something_is_told_what_is_needed(run: Run, tmp_path: Pat
         run(main)
 
 
+def test_a_server_that_refuses_what_it_did_before_is_an_error_like_others(run: Run, tmp_path: Path) -> None:
+    with RedisServer(tmp_path, "user weak on >x ~* &* +@all") as server:
+
+        async def main() -> None:
+            async with started(server.url, username="weak", password="x") as (engine, _):
+                await engine.publish("a", publication(1), log=LOG)
+                assert await engine.channels() == ["a"]
+                await asyncio.to_thread(server.ask, "ACL", "SETUSER", "weak", "-script", "-ping", "-pubsub")
+                await asyncio.to_thread(server.ask, "SCRIPT", "FLUSH")
+                with pytest.raises(EngineError, match="this user may not do that"):
+                    await engine.publish("a", publication(2), log=LOG)
+                with pytest.raises(EngineError, match="this user may not do that"):
+                    await engine.channels()
+                await asyncio.to_thread(server.ask, "ACL", "SETUSER", "weak", "-scan")
+                with pytest.raises(EngineError, match="this user may not do that"):
+                    await engine.channels()
+                health = await engine.health()
+                assert not health.available
+                assert "this user may not do that" in health.detail
+
+        run(main)
+
+
 def test_a_server_that_is_not_there_is_named(run: Run) -> None:
     async def main() -> None:
         port = free_port()

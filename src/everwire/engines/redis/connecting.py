@@ -24,7 +24,8 @@ REMEDIES = {
     "NOAUTH": "it needs a password: redis://USER:PASSWORD@HOST, or the option password",
     "WRONGPASS": "it does not take this user name and password",
     "NOPERM": "this user may not do that: it needs the commands of hashes, streams, sorted sets, strings, "
-    "pub/sub and scripts, HELLO, INFO, SCAN and WAIT, for the keys and channels of pub/sub with the prefix",
+    "pub/sub and scripts, HELLO, INFO, PING, SCAN and WAIT, for the keys and channels of pub/sub with the "
+    "prefix",
     "MISCONF": "it cannot save its data to the disk and takes no writes until it can",
     "NOREPLICAS": "fewer replicas than its min-replicas-to-write are there, so it takes no writes",
     "READONLY": "it is a replica, which takes no writes",

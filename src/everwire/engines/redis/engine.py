@@ -338,12 +338,13 @@ class RedisEngine:
                 cursor = b"0"
                 while True:
                     pattern = self._keys.pattern(kind)
-                    cursor, names = await link.send(pack("SCAN", cursor, "MATCH", pattern, "COUNT", 1000))
+                    command = pack("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+                    cursor, names = await server.ask(link, command)
                     found.update(self._keys.channel(kind, each) for each in names)
                     if cursor == b"0":
                         break
             what = "SHARDCHANNELS" if server.sharded else "CHANNELS"
-            names = await link.send(pack("PUBSUB", what, self._keys.pattern(b"tail")))
+            names = await server.ask(link, pack("PUBSUB", what, self._keys.pattern(b"tail")))
             found.update(self._keys.channel(b"tail", each) for each in names)
         return found
 
@@ -362,7 +363,7 @@ class RedisEngine:
         try:
             async with asyncio.timeout(min(self._settings.timeout, 3.0)):
                 for server in self._servers.all:
-                    await (await server.commands.ready(math.inf)).send(pack("PING"))
+                    await server.ask(await server.commands.ready(math.inf), pack("PING"))
         except (EngineError, TimeoutError) as error:
             return EngineHealth(False, str(error) or "Redis does not answer")
         return EngineHealth(True, str(self._settings))

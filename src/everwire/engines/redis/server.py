@@ -106,6 +106,17 @@ class Server:
             return
         self._told()
 
+    async def ask(self, link: Link, command: bytes) -> Any:
+        """Ask this server something on its connection for commands.
+
+        Raises:
+            EngineError: there is no answer, or the server refuses.
+        """
+        try:
+            return await link.send(command)
+        except (LinkLost, Refused) as error:
+            raise explain(error, self.commands.where) from error
+
     async def load_scripts(self, link: Link) -> None:
         """Have the server know the scripts."""
         await asyncio.gather(*(link.send(pack("SCRIPT", "LOAD", each.source)) for each in SCRIPTS))

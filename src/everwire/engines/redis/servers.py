@@ -145,11 +145,21 @@ class Servers:
         return reply
 
     async def _react(self, error: Refused, server: Server) -> Server | None:
-        """Do something about an error, and return where to try again; None: at whoever has the slot."""
+        """Do something about an error, and return where to try again; None: at whoever has the slot.
+
+        Raises:
+            EngineError: there is nothing to do about it.
+        """
         if error.code == "NOSCRIPT":
-            if server.commands.link is not None:
-                await server.load_scripts(server.commands.link)
-            return None
+            try:
+                if server.commands.link is not None:
+                    await server.load_scripts(server.commands.link)
+                return None
+            except LinkLost:
+                return None  # the next connection begins with them
+            except Refused as refused:
+                if refused.code not in LATER:
+                    raise explain(refused, server.commands.where) from refused
         if error.code == "READONLY":
             server.commands.drop(str(error))
         await asyncio.sleep(PAUSE)
