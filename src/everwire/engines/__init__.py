@@ -33,7 +33,9 @@ def open_engine(url: str | None = None, **options: Any) -> Engine:
             raise ConfigError(
                 f"{without_secrets(scheme)}: after the ? are options, NAME=VALUE; one in a password is %3F"
             )
-        options.setdefault(name, int(value) if value.isdecimal() else value)
+        # Those of servers know by themselves which options are numbers: a password may be one of digits.
+        numeric = scheme in ("memory", "sqlite") and value.isdecimal()
+        options.setdefault(name, int(value) if numeric else value)
     try:
         if scheme in ("nats", "tls"):
             try:

@@ -108,10 +108,6 @@ class RedisEngine:
     ) -> None:
         if not prefix or "{" in prefix or "}" in prefix:
             raise ConfigError(f"prefix is a text without braces, not {prefix!r}")
-        try:
-            timeout, heartbeat = float(timeout), float(heartbeat)
-        except ValueError as error:
-            raise ConfigError(f"timeout and heartbeat are seconds: {error}") from error
         self._settings = settings.parse(
             url,
             ssl_context=ssl,

@@ -14,6 +14,9 @@ __all__ = ["Address", "Settings", "parse"]
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 
+NUMBERS = {"timeout": float, "heartbeat": float, "max_waiting": int, "wait_replicas": int, "db": int}
+"""Options that are numbers, which come as text from a URL."""
+
 
 class Address(NamedTuple):
     """Where a server listens: a host and a port, or with port 0 a path."""
@@ -76,6 +79,12 @@ def parse(url: str, *, ssl_context: ssl.SSLContext | None, ssl_ca_certs: str, **
     for name in ("username", "password", "db"):
         if options.get(name) is None:
             options.pop(name, None)
+    for name, number in NUMBERS.items():
+        try:
+            if name in options:
+                options[name] = number(options[name])
+        except (TypeError, ValueError):
+            raise ConfigError(f"{name}={options[name]!r} is no number") from None
     security, _, kind = scheme.partition("+")
     if security == "unix":
         path = unquote(rest)
