@@ -66,7 +66,7 @@ class RedisEngine:
     """Keeps logs, idempotency keys and presence in Redis 6.2 and newer, or Valkey, for any number of nodes.
 
     A node has two connections to each server: one for commands, on which those of all its clients go out
-    together, and one for the channels that it follows.
+    together, and one for the channels that it follows; with ``wait_replicas`` a third for publications.
 
     Args:
         url: ``redis://HOST:PORT/DB``, ``rediss://`` with TLS, ``unix:///PATH``,

@@ -14,7 +14,7 @@ from everwire.engines.redis.link import Link, LinkLost, pack
 from everwire.engines.redis.settings import Address, Settings
 from everwire.errors import EngineError
 
-__all__ = ["Line", "Locate"]
+__all__ = ["Line", "Locate", "Prepare"]
 
 FIRST_PAUSE = 0.05
 """Seconds before the second attempt; then twice as many each time."""
@@ -28,6 +28,9 @@ LOOK = 10.0
 Locate = Callable[[], Awaitable[Address]]
 """Finds out where the server is."""
 
+Prepare = Callable[[Link, dict[str, str]], Awaitable[None]]
+"""Makes a connection ready, before anybody else has it; with what the server says of itself."""
+
 logger = logging.getLogger("everwire.engines.redis")
 
 
@@ -37,7 +40,7 @@ class Line:
     Parameters:
         name: what the server calls the connection (``CLIENT LIST``).
         locate: is asked before each attempt.
-        prepare: makes a connection ready, before anybody else has it; with what the server says of itself.
+        prepare: makes a connection ready.
         on_push: is told of pushes.
         changed: is called whenever the connection is there or gone.
 
@@ -53,7 +56,7 @@ class Line:
         name: str,
         locate: Locate,
         *,
-        prepare: Callable[[Link, dict[str, str]], Awaitable[None]],
+        prepare: Prepare,
         on_push: Callable[[list[Any]], None],
         changed: Callable[[], None],
     ) -> None:

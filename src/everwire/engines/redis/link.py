@@ -144,7 +144,7 @@ class Link(asyncio.Protocol):
         """How many replicas have what was sent until now: one answer for all that goes out together.
 
         The server does nothing else on the connection while it waits for replicas. So one such question is on
-        its way at a time, and all that is sent meanwhile shares the next: then nothing else waits for long.
+        its way at a time, and all that is sent meanwhile shares the next: then nothing waits for long.
         """
         if self._replicated is None:
             self._replicated = self._loop.create_future()

@@ -1,4 +1,5 @@
-"""A Redis server as a node uses it: one connection for commands, and one for what it follows."""
+"""A Redis server as a node uses it: a connection for commands, one for what it follows, and with
+``wait_replicas`` one for what replicas must have."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from everwire.engines.redis.connecting import explain
-from everwire.engines.redis.line import Line, Locate
+from everwire.engines.redis.line import Line, Locate, Prepare
 from everwire.engines.redis.link import Link, LinkLost, Refused, pack
 from everwire.engines.redis.scripts import SCRIPTS
 from everwire.engines.redis.settings import Settings
@@ -34,6 +35,9 @@ class Server:
     Attributes:
         commands: the connection for commands.
         pubsub: the connection for what is followed.
+        replicated: the connection for what replicas must have carried out, too: the server does nothing
+            else on it while it waits for them. Without ``wait_replicas`` it is :attr:`commands`.
+        lines: all of these.
         sharded: whether sharded pub/sub is used.
         wanted: what is to be followed here, each with its target.
     """
@@ -55,27 +59,23 @@ class Server:
         self._on_message = on_message
         self._told = changed
         self._moved = moved
-        self.commands = Line(
-            settings,
-            f"everwire-{node}",
-            locate,
-            prepare=self._prepare_commands,
-            on_push=lambda push: None,
-            changed=self._changed,
-        )
-        self.pubsub = Line(
-            settings,
-            f"everwire-{node}-pubsub",
-            locate,
-            prepare=self._prepare_pubsub,
-            on_push=self._pushed,
-            changed=self._changed,
-        )
+
+        def line(suffix: str, prepare: Prepare, on_push: Callable[[list[Any]], None]) -> Line:
+            name = f"everwire-{node}{suffix}"
+            return Line(settings, name, locate, prepare=prepare, on_push=on_push, changed=self._changed)
+
+        self.commands = line("", self._prepare_commands, lambda push: None)
+        self.pubsub = line("-pubsub", self._prepare_pubsub, self._pushed)
+        self.replicated = self.commands
+        self.lines: tuple[Line, ...] = (self.commands, self.pubsub)
+        if settings.wait_replicas:
+            self.replicated = line("-replicated", self._prepare_replicated, lambda push: None)
+            self.lines += (self.replicated,)
 
     @property
     def available(self) -> bool:
-        """Whether both connections are there."""
-        return self.commands.link is not None and self.pubsub.link is not None
+        """Whether all connections are there."""
+        return all(line.link is not None for line in self.lines)
 
     async def start(self) -> None:
         """Connect.
@@ -83,27 +83,28 @@ class Server:
         Raises:
             EngineError: that was not possible.
         """
-        await self.commands.start()
-        await self.pubsub.start()
+        for line in self.lines:
+            await line.start()
 
     def begin(self) -> None:
         """Connect, and do not wait for it."""
-        self.commands.begin()
-        self.pubsub.begin()
+        for line in self.lines:
+            line.begin()
 
     async def close(self) -> None:
-        """Close both connections."""
-        await self.commands.close()
-        await self.pubsub.close()
+        """Close all connections."""
+        for line in self.lines:
+            await line.close()
 
     def _changed(self) -> None:
-        commands, pubsub = self.commands.link, self.pubsub.link
-        if pubsub is None:
+        commands = self.commands.link
+        if self.pubsub.link is None:
             self._live.clear()
-        elif commands is not None and commands.run_id != pubsub.run_id:
-            # There was a failover, and the one that this follows may not know of it.
-            self.pubsub.drop(f"commands go to {self.commands.where} now")
-            return
+        for line in self.lines:
+            if commands is not None and line.link is not None and line.link.run_id != commands.run_id:
+                # There was a failover, and the one that this is at may not know of it.
+                line.drop(f"commands go to {self.commands.where} now")
+                return
         self._told()
 
     async def ask(self, link: Link, command: bytes) -> Any:
@@ -125,9 +126,6 @@ class Server:
         self.sharded = self._settings.kind == "cluster" and int(info["redis_version"].split(".")[0]) >= 7
 
     async def _prepare_commands(self, link: Link, info: dict[str, str]) -> None:
-        self._look_at(info)
-        if self.sharded:
-            link.tell = b"SPUBLISH"
         policy = info.get("maxmemory_policy", "noeviction")
         if info.get("maxmemory", "0") != "0" and policy != "noeviction":
             logger.warning(
@@ -137,6 +135,12 @@ class Server:
                 self.commands.where,
                 policy,
             )
+        await self._prepare_replicated(link, info)
+
+    async def _prepare_replicated(self, link: Link, info: dict[str, str]) -> None:
+        self._look_at(info)
+        if self.sharded:
+            link.tell = b"SPUBLISH"
         await self.load_scripts(link)
 
     # What is followed

@@ -101,10 +101,11 @@ class Servers:
             problem: EngineError
             try:
                 server = elsewhere or self.of(slot)
-                link = server.commands.link
+                line = server.replicated if replicate else server.commands
+                link = line.link
                 if link is None:
                     deadline = deadline or self._deadline()
-                    link = await server.commands.ready(deadline)
+                    link = await line.ready(deadline)
                 if elsewhere is not None:
                     link.send(pack("ASKING")).add_done_callback(_look_at)
                 answer = link.send(make(link))
@@ -119,11 +120,11 @@ class Servers:
                 try:
                     return await (self._replicated(link, answer) if replicate else answer)
                 except LinkLost as error:
-                    problem = explain(error, f"{server.commands.where}, which may have done it all the same")
+                    problem = explain(error, f"{line.where}, which may have done it all the same")
                     if not again:
                         raise problem from error
                 except Refused as error:
-                    problem = explain(error, server.commands.where)
+                    problem = explain(error, line.where)
                     if error.code not in LATER:
                         raise problem from error
                     elsewhere = await self._react(error, server)
@@ -176,12 +177,7 @@ class Servers:
     @property
     def problems(self) -> list[str]:
         """What is wrong with those that cannot."""
-        return [
-            str(line.problem)
-            for each in self.all
-            for line in (each.commands, each.pubsub)
-            if line.link is None
-        ]
+        return [str(line.problem) for each in self.all for line in each.lines if line.link is None]
 
     def _changed(self) -> None:
         """Tell of it if the servers can be reached again, or no longer."""

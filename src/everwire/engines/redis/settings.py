@@ -83,7 +83,7 @@ def parse(url: str, *, ssl_context: ssl.SSLContext | None, ssl_ca_certs: str, **
         try:
             if name in options:
                 options[name] = number(options[name])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ConfigError(f"{name}={options[name]!r} is no number") from None
     security, _, kind = scheme.partition("+")
     if security == "unix":
